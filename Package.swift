@@ -1,0 +1,74 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Rooms that may not touch raw memory: an unmarked unsafe expression fails the build, and
+/// `RepositoryTests` allows the `unsafe` mark only in the few door files that call a C library.
+let safe: [SwiftSetting] = [
+  .strictMemorySafety(),
+  .treatWarning("StrictMemorySafety", as: .error),
+]
+
+let package = Package(
+  name: "Tessera",
+  platforms: [.macOS(.v15)],
+  products: [
+    .library(name: "Tessera", targets: ["DiffusionPipelines"]),
+    .executable(name: "generate-image", targets: ["generate-image"]),
+    .executable(name: "kernel-bench", targets: ["kernel-bench"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
+  ],
+  targets: [
+    // C libraries and kernels.
+    .systemLibrary(
+      name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"]), .brew(["openblas"])]),
+    .target(name: "CPNG", linkerSettings: [.linkedLibrary("png")]),
+    .target(name: "CSentencePiece", linkerSettings: [.linkedLibrary("sentencepiece")]),
+    .target(name: "CKernels", dependencies: ["COpenBLAS"]),
+
+    // Arithmetic.
+    .target(name: "Tensors"),
+    .target(name: "Kernels", dependencies: ["Tensors", "CKernels"]),
+    .target(name: "TolerantJSON", swiftSettings: safe),
+    .target(name: "Checkpoints", dependencies: ["Tensors", "TolerantJSON"], swiftSettings: safe),
+    .target(name: "NN", dependencies: ["Kernels", "Checkpoints"], swiftSettings: safe),
+    .target(name: "SparseAttention", dependencies: ["Kernels"], swiftSettings: safe),
+
+    // Models and what surrounds them.
+    .target(name: "DiffusionModels", dependencies: ["NN", "SparseAttention"], swiftSettings: safe),
+    .target(name: "Tokenizers", dependencies: ["CSentencePiece", "TolerantJSON"], swiftSettings: safe),
+    .target(name: "Schedulers", dependencies: ["Kernels", "TolerantJSON"], swiftSettings: safe),
+    .target(name: "Media", dependencies: ["CPNG"], swiftSettings: safe),
+    .target(
+      name: "DiffusionPipelines",
+      dependencies: ["DiffusionModels", "Tokenizers", "Schedulers", "Media", .product(name: "Logging", package: "swift-log")],
+      swiftSettings: safe),
+
+    // Programs.
+    .target(
+      name: "CommandSupport",
+      dependencies: ["DiffusionPipelines", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      swiftSettings: safe),
+    .executableTarget(name: "generate-image", dependencies: ["CommandSupport"], swiftSettings: safe),
+    .executableTarget(
+      name: "kernel-bench",
+      dependencies: ["Kernels", "SparseAttention", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      swiftSettings: safe),
+
+    // Tests. `TestSupport` reads golden fixtures and compares tensors.
+    .target(name: "TestSupport", dependencies: ["Checkpoints"], path: "Tests/TestSupport"),
+    .testTarget(name: "TensorsTests", dependencies: ["Tensors", "TestSupport"], exclude: ["Fixtures"]),
+    .testTarget(name: "KernelsTests", dependencies: ["Kernels", "TestSupport"]),
+    .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "TestSupport"]),
+    .testTarget(name: "TokenizersTests", dependencies: ["Tokenizers", "TestSupport"], exclude: ["Fixtures"]),
+    .testTarget(name: "SchedulersTests", dependencies: ["Schedulers", "TestSupport"], exclude: ["Fixtures"]),
+    .testTarget(name: "MediaTests", dependencies: ["Media", "TestSupport"]),
+    .testTarget(name: "DiffusionModelsTests", dependencies: ["DiffusionModels", "TestSupport"], exclude: ["Fixtures"]),
+    .testTarget(name: "PipelineTests", dependencies: ["DiffusionPipelines", "TestSupport"], exclude: ["Fixtures"]),
+    .testTarget(name: "CommandTests", dependencies: ["CommandSupport", "TestSupport"]),
+    .testTarget(name: "RepositoryTests", dependencies: ["TestSupport"]),
+  ],
+  cxxLanguageStandard: .cxx17
+)

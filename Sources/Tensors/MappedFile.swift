@@ -1,0 +1,64 @@
+// The only file that maps memory: Linux and macOS calls.
+#if canImport(Glibc)
+  import Glibc
+#else
+  import Darwin
+#endif
+
+/// A whole file mapped read-only into memory.
+public final class MappedFile: @unchecked Sendable {
+  /// The path it was opened by.
+  public let path: String
+  /// Size in bytes when it was mapped.
+  public let count: Int
+  private let base: UnsafeMutableRawPointer
+
+  /// Why a file could not be mapped.
+  public struct Failure: Error, CustomStringConvertible {
+    public let path: String, reason: String
+    public var isMissing: Bool
+    public var description: String { "\(path): \(reason)" }
+  }
+
+  public init(path: String) throws {
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else {
+      throw Failure(path: path, reason: String(cString: strerror(errno)), isMissing: errno == ENOENT)
+    }
+    defer { close(descriptor) }
+    var status = stat()
+    guard fstat(descriptor, &status) == 0 else {
+      throw Failure(path: path, reason: String(cString: strerror(errno)), isMissing: false)
+    }
+    guard status.st_mode & S_IFMT == S_IFREG else {
+      throw Failure(path: path, reason: "not a regular file", isMissing: false)
+    }
+    self.path = path
+    count = Int(status.st_size)
+    if count == 0 {
+      base = UnsafeMutableRawPointer(bitPattern: 64)!
+      return
+    }
+    guard let mapped = mmap(nil, count, PROT_READ, MAP_PRIVATE, descriptor, 0), mapped != MAP_FAILED else {
+      throw Failure(path: path, reason: "cannot map: " + String(cString: strerror(errno)), isMissing: false)
+    }
+    base = mapped
+  }
+
+  deinit { if count > 0 { munmap(base, count) } }
+
+  /// The bytes in `range`, copied.
+  public func bytes(_ range: Range<Int>) -> [UInt8] {
+    precondition(range.lowerBound >= 0 && range.upperBound <= count)
+    return Array(UnsafeRawBufferPointer(rebasing: buffer[range]))
+  }
+
+  var buffer: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: count) }
+
+  /// Tells the system that the pages wholly inside `range` are not needed for now; they are read again when touched.
+  public func discard(_ range: Range<Int>) {
+    let page = Int(sysconf(Int32(_SC_PAGESIZE)))
+    let start = (range.lowerBound + page - 1) / page * page, end = range.upperBound / page * page
+    if end > start { madvise(base + start, end - start, MADV_DONTNEED) }
+  }
+}

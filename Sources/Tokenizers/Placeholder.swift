@@ -1,0 +1,1 @@
+// Filled in below in this change series.
