@@ -66,6 +66,11 @@ public final class WeightStore: Sendable {
     if !left.isEmpty { throw CheckpointError.unread(path: path, names: left) }
   }
 
+  /// Lets the system drop the pages of all tensors below a path; they are read again when touched.
+  public func discardPages(below path: String) {
+    for (name, tensor) in tensors where path.isEmpty || name.hasPrefix(path + ".") { tensor.discardPages() }
+  }
+
   func find(_ name: String) -> StoredTensor? { tensors[name] }
 
   func take(_ name: String) throws -> StoredTensor {
