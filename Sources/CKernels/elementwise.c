@@ -160,10 +160,11 @@ TK_INLINE void tk_group_sums_body(size_t pixels, size_t channels, size_t first, 
   double total = 0, squares = 0;
   for (size_t p = 0; p < pixels; p++) {
     const float *row = x + p * channels + first;
-    float s = 0, q = 0;
+    // Squares in double: the variance is a difference, and small groups would lose it.
+    double s = 0, q = 0;
     for (size_t c = 0; c < count; c++) {
-      s += row[c];
-      q += row[c] * row[c];
+      s += (double)row[c];
+      q += (double)row[c] * (double)row[c];
     }
     total += s;
     squares += q;
