@@ -27,8 +27,8 @@ public struct CommandEnvironment {
   public var now: () -> Double
   /// Whether the user asked to stop.
   public var stopRequested: () -> Bool
-  /// Throws unless a scheduler goes by this name and fits the folder.
-  public var checkScheduler: (String, PipelineFolder) throws -> Void
+  /// Throws unless the request's scheduler exists, fits the folder's configuration and takes that many steps.
+  public var checkScheduler: (GenerationRequest, PipelineFolder) throws -> Void
   /// A picture as a PNG file's bytes, with the run's record in its metadata.
   public var encodePNG: (RGBImage, RunRecord?) throws -> [UInt8]
   /// The run record in a PNG file's metadata, as JSON.

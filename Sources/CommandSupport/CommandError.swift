@@ -2,6 +2,7 @@ import Checkpoints
 import DiffusionModels
 import DiffusionPipelines
 import Foundation
+import Schedulers
 import Tensors
 import TolerantJSON
 
@@ -52,7 +53,15 @@ public func exitStatus(for error: any Error) -> ExitStatus {
   case let error as CheckpointError:
     if case .missing = error { return .inputMissing }
     return .badData
-  case is ModelError: return .badData
+  case let error as ModelError:
+    if case .unsupported = error { return .unavailable }
+    return .badData
+  case let error as SchedulerError:
+    switch error {
+    case .unknownScheduler, .incompatible: return .usage
+    case .unsupported: return .unavailable
+    case .invalid, .missingClassName: return .badData
+    }
   case let error as CocoaError:
     switch error.code {
     case .fileNoSuchFile, .fileReadNoSuchFile: return .inputMissing

@@ -29,7 +29,7 @@ func readPromptsFile(_ path: String, kind: PipelineKind) throws -> [(line: Int, 
     let source = "\(path) line \(line.number)"
     let item = Result<PromptItem, any Error> {
       var values = FlagValues()
-      if isJSON, line.bytes.first { $0 != 0x20 && $0 != 0x09 } != UInt8(ascii: "\"") {
+      if isJSON, line.bytes.first(where: { $0 != 0x20 && $0 != 0x09 }) != UInt8(ascii: "\"") {
         values = try FlagValues(json: line.bytes, source: source)
         if values.pipeline != nil || values.threads != nil || values.promptsFile != nil {
           throw CommandError.usage("\(source): pipeline, threads and prompts_file hold for the whole run")

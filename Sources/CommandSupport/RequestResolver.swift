@@ -7,8 +7,8 @@ struct RequestResolver {
   let folder: PipelineFolder
   let geometry: ModelGeometry
   let processor: ProcessorTraits
-  /// Throws unless a scheduler goes by this name and fits the folder's configuration.
-  let checkScheduler: (String, PipelineFolder) throws -> Void
+  /// Throws unless the request's scheduler exists, fits the folder's configuration and takes that many steps.
+  let checkScheduler: (GenerationRequest, PipelineFolder) throws -> Void
   let drawSeed: () -> UInt64
 
   /// The requests of one prompt: as many as its batch count, seeds counting up.
@@ -33,7 +33,6 @@ struct RequestResolver {
     try fillSubject(&request, flags)
     request.cleanCaption = flags.cleanCaption ?? defaults.cleanCaption ?? true
     request.scheduler = flags.scheduler
-    if let name = flags.scheduler { try checkScheduler(name, folder) }
     if let shift = flags.flowShift {
       guard shift.isFinite, shift > 0 else { throw CommandError.usage("--flow-shift: expected above 0, found \(shift)") }
       request.flowShift = shift
@@ -48,6 +47,7 @@ struct RequestResolver {
       throw CommandError.usage("--preview-path needs --preview-every")
     }
     request.memoryLimit = try flags.memoryLimit.map { try parseMemorySize($0.text) }
+    try checkScheduler(request, folder)
     return (0..<batchCount).map { index in
       var copy = request
       copy.seed = SeedChoice.seed(seed, at: index)
