@@ -56,6 +56,7 @@ public struct GenerateImageCommand: ParsableCommand {
       var run = ImageRun(plan, output, environment: environment)
       return try run.run()
     }
+    try plan.checkOutputFolders()
     if !output.quiet { for notice in plan.notices { environment.writeError("note: \(notice)\n") } }
     for failure in plan.failures { environment.writeError("error: \(failure.error)\n") }
     if let report = DryRunReport(plan, processor: environment.processor) {

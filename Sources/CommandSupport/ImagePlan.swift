@@ -82,10 +82,12 @@ struct ImagePlan {
         }
       } catch {
         guard isBatch else { throw error }
-        let prompt = try? entry.item.get().values.prompt
+        let values = try? entry.item.get().values, place = "\(flags.promptsFile ?? "") line \(entry.line ?? 0)"
+        let line = errorLine(for: error)
+        let placed = entry.line == nil || line.hasPrefix(place) ? line : "\(place): \(line)"
         failures.append(
           ImageFailure(
-            item: index, line: entry.line, prompt: prompt ?? nil, seed: nil, output: nil, error: errorLine(for: error),
+            item: index, line: entry.line, prompt: values?.prompt, seed: nil, output: nil, error: placed,
             exitCode: exitCode(for: error)))
       }
     }
@@ -163,6 +165,19 @@ struct ImagePlan {
     }
     if !processor.hasBFloat16, requests.contains(where: { $0.precision == .bfloat16 }) {
       notices.append("this processor has no bfloat16 products; float32 would be faster")
+    }
+  }
+
+  /// Throws where a result's nearest existing folder cannot be written to. Makes nothing, for dry runs.
+  func checkOutputFolders() throws {
+    for path in Set(images.flatMap { [$0.output, $0.latents, $0.report].compactMap { $0 } }).sorted() {
+      var folder = URL(fileURLWithPath: path).deletingLastPathComponent()
+      while !FileManager.default.fileExists(atPath: folder.path), folder.path != "/" {
+        folder.deleteLastPathComponent()
+      }
+      guard isFolder(folder.path), FileManager.default.isWritableFile(atPath: folder.path) else {
+        throw CommandError(.cannotWrite, "\(path): \(folder.path) cannot be written to")
+      }
     }
   }
 
