@@ -37,7 +37,8 @@ extension AttentionChoice {
   /// Reads `name`, `name:key=value,...` or `@file.json`.
   init(parsing text: String) throws {
     if text.hasPrefix("@") {
-      let file = try TolerantJSON.decode(File.self, from: URL(fileURLWithPath: String(text.dropFirst())), limit: 1 << 20)
+      let url = URL(fileURLWithPath: String(text.dropFirst()))
+      let file = try TolerantJSON.decode(File.self, from: url, limit: 1 << 20)
       self.init(
         method: file.method, options: file.options ?? [:], denseSteps: file.denseSteps, denseLayers: file.denseLayers)
     } else {

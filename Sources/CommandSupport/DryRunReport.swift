@@ -81,7 +81,8 @@ struct DryRunReport: Encodable {
 
   /// The report for people.
   var text: String {
-    let size = "\(width)x\(height)" + (modelWidth == width && modelHeight == height ? "" : " (drawn at \(modelWidth)x\(modelHeight))")
+    let isDrawnAsAsked = modelWidth == width && modelHeight == height
+    let size = "\(width)x\(height)" + (isDrawnAsAsked ? "" : " (drawn at \(modelWidth)x\(modelHeight))")
     var lines = [
       "pipeline    \(pipeline) (\(className))",
       "picture     \(size), \(steps) steps, guidance \(guidanceScale), seed \(seed), \(dtype), \(threads) threads",

@@ -11,14 +11,17 @@ struct PromptItem: Sendable {
 
 /// Reads the lines of a prompts file. A line that cannot be read is a failure of its own and spares the others.
 ///
-/// A file is JSON lines if its name ends in `.jsonl` or `.ndjson` or its first line begins with `{`; each line is then an
-/// object of flags, or a string. Otherwise each line is a prompt (a class label for class-conditional pipelines). Empty
+/// A file is JSON lines if its name ends in `.jsonl` or `.ndjson` or its first line begins with `{`; each line is then
+/// an object of flags, or a string. Otherwise each line is a prompt (a class label for class-conditional pipelines). Empty
 /// lines are skipped.
 func readPromptsFile(_ path: String, kind: PipelineKind) throws -> [(line: Int, item: Result<PromptItem, any Error>)] {
   let data = try TolerantJSON.read(URL(fileURLWithPath: path))
   let bytes = data.starts(with: [0xef, 0xbb, 0xbf]) ? data.dropFirst(3) : data
   let lines = bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).enumerated()
-    .map { (number: $0.offset + 1, bytes: Data($0.element.last == UInt8(ascii: "\r") ? $0.element.dropLast() : $0.element)) }
+    .map { line in
+      let isCRLF = line.element.last == UInt8(ascii: "\r")
+      return (number: line.offset + 1, bytes: Data(isCRLF ? line.element.dropLast() : line.element))
+    }
     .filter { line in !line.bytes.allSatisfy { $0 == 0x20 || $0 == 0x09 } }
   guard let first = lines.first else {
     throw CommandError.usage("\(path): expected a prompt a line, found none")

@@ -8,8 +8,8 @@ public struct GenerateImageCommand: ParsableCommand {
     commandName: "generate-image",
     abstract: "Draw images with a diffusion transformer.",
     discussion: """
-      Where several sources give a flag, a prompts file's line wins over the command line, that over --config, and that \
-      over the pipeline's own defaults. Result paths go to standard output, everything else to standard error.
+      Where several sources give a flag, a prompts file's line wins over the command line, that over --config, and \
+      that over the pipeline's own defaults. Result paths go to standard output, everything else to standard error.
 
       Exit codes: 0 done; 1 some results of a batch failed (see failures.json); 64 usage; 65 bad model data; 66 input \
       missing; 69 not available; 71 over the memory limit; 73 cannot write; 74 failed while running; 130 stopped.
@@ -75,7 +75,9 @@ public struct GenerateImageCommand: ParsableCommand {
     if own.prompt == "-" {
       let text = try utf8(environment.readStandardInput(), source: "standard input")
       own.prompt = text.trimmingCharacters(in: .newlines)
-      guard own.prompt?.isEmpty == false else { throw CommandError.usage("standard input: expected a prompt, found none") }
+      guard own.prompt?.isEmpty == false else {
+        throw CommandError.usage("standard input: expected a prompt, found none")
+      }
     }
     guard let file = pipeline.config else { return own }
     var configured = try readConfiguration(file, readRecord: environment.readRecord)

@@ -40,6 +40,8 @@ struct ImagePlan {
   let geometry: ModelGeometry
   let weights: WeightSizes
   let threads: Int
+  /// Where a result would go that had no flags of its own.
+  private let firstOutput: String
   /// Whether failures of single results spare the others.
   private(set) var isBatch: Bool
   private(set) var images: [PlannedImage] = []
@@ -53,6 +55,7 @@ struct ImagePlan {
     guard (1...1024).contains(threads) else {
       throw CommandError.usage("--threads: expected 1 to 1024, found \(threads)")
     }
+    firstOutput = try Self.outputs(flags).image.path(index: 0, seed: 0, isOnly: true)
     folder = try PipelineFolder(path: flags.pipeline ?? PipelineArguments.defaultFolder)
     geometry = try ModelGeometry(folder)
     let items: [(line: Int?, item: Result<PromptItem, any Error>)]
@@ -181,9 +184,9 @@ struct ImagePlan {
     }
   }
 
-  /// The folder that `failures.json` goes to.
+  /// Where `failures.json` goes: beside the first result.
   var failuresPath: String {
-    let folder = images.first.map { ($0.output as NSString).deletingLastPathComponent } ?? "outputs"
+    let folder = ((images.first?.output ?? firstOutput) as NSString).deletingLastPathComponent
     return folder.isEmpty ? "failures.json" : folder + "/failures.json"
   }
 }

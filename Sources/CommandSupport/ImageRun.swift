@@ -129,7 +129,8 @@ struct ImageRun {
       let isKept = (try? environment.writeFile(bytes, rescue)) != nil
       throw CommandError(
         .failedWhileRunning,
-        "\(image.output): cannot write: \(errorLine(for: error))" + (isKept ? "; the picture is kept as \(rescue)" : ""))
+        "\(image.output): cannot write: \(errorLine(for: error))"
+          + (isKept ? "; the picture is kept as \(rescue)" : ""))
     }
   }
 
@@ -154,6 +155,7 @@ struct ImageRun {
 
   private func writeFailures() throws {
     let bytes = Array(try RunRecord.encoder(pretty: true).encode(failures)) + [UInt8(ascii: "\n")]
+    try environment.proveWritable(plan.failuresPath)
     try environment.writeFile(bytes, plan.failuresPath)
   }
 }

@@ -5,7 +5,8 @@ public struct OutputArguments: ParsableArguments {
   @Option(
     name: [.customShort("o"), .long],
     help: ArgumentHelp(
-      "A .png file, folder/, or a pattern such as out-%04d.png. (default: outputs/image-<seed>.png)", valueName: "path"))
+      "A .png file, folder/, or a pattern such as out-%04d.png. (default: outputs/image-<seed>.png)",
+      valueName: "path"))
   public var output: String?
 
   @Option(help: ArgumentHelp("Write the final latents: Float32, key latents.", valueName: "file.safetensors"))

@@ -34,7 +34,9 @@ struct RequestResolver {
     request.cleanCaption = flags.cleanCaption ?? defaults.cleanCaption ?? true
     request.scheduler = flags.scheduler
     if let shift = flags.flowShift {
-      guard shift.isFinite, shift > 0 else { throw CommandError.usage("--flow-shift: expected above 0, found \(shift)") }
+      guard shift.isFinite, shift > 0 else {
+        throw CommandError.usage("--flow-shift: expected above 0, found \(shift)")
+      }
       request.flowShift = shift
     }
     request.precision = try precision(flags.dtype ?? .auto)
@@ -116,7 +118,8 @@ struct RequestResolver {
     let nearest = below == 0 ? "\(multiple)" : "\(below) and \(below + multiple)"
     throw CommandError.usage(
       "\(name) \(value): expected a multiple of \(multiple) "
-        + "(patch \(geometry.transformer.patchSize) x autoencoder \(geometry.autoencoder.scaleFactor)); nearest: \(nearest)")
+        + "(patch \(geometry.transformer.patchSize) x autoencoder \(geometry.autoencoder.scaleFactor)); "
+        + "nearest: \(nearest)")
   }
 
   // MARK: Arithmetic and attention
@@ -135,8 +138,8 @@ struct RequestResolver {
       throw CommandError.usage("unknown compression '\(printable(method))' at --kv-compression; known: none")
     }
     var choice = try flags.attention.map { try AttentionChoice(parsing: $0) } ?? .dense
-    choice.denseSteps = try flags.denseSteps.map { try within($0, 0...10_000, "--dense-steps") } ?? choice.denseSteps
-    choice.denseLayers = try flags.denseLayers.map { try within($0, 0...10_000, "--dense-layers") } ?? choice.denseLayers
+    if let steps = flags.denseSteps { choice.denseSteps = try within(steps, 0...10_000, "--dense-steps") }
+    if let layers = flags.denseLayers { choice.denseLayers = try within(layers, 0...10_000, "--dense-layers") }
     return choice
   }
 
@@ -166,8 +169,8 @@ extension PipelineFolder {
     func plain(_ name: some StringProtocol) -> String { name.trimmingCharacters(in: .whitespaces).lowercased() }
     let wanted = plain(text)
     let exact = labels.filter { plain($0.value) == wanted }
-    let found = exact.isEmpty ? labels.filter { $0.value.split(separator: ",").contains { plain($0) == wanted } } : exact
-    let ids = found.keys.sorted()
+    let variants = labels.filter { $0.value.split(separator: ",").contains { plain($0) == wanted } }
+    let ids = (exact.isEmpty ? variants : exact).keys.sorted()
     guard let id = ids.first else {
       let like = labels.filter { $0.value.lowercased().contains(wanted) }.sorted { $0.key < $1.key }.prefix(3)
       let hint = like.map { "\($0.key) (\($0.value))" }.joined(separator: "; ")
@@ -176,7 +179,8 @@ extension PipelineFolder {
     }
     guard ids.count == 1 else {
       throw CommandError.usage(
-        "--class-label: '\(printable(text))' names classes \(ids.map(String.init).joined(separator: ", ")); give a number")
+        "--class-label: '\(printable(text))' names classes \(ids.map(String.init).joined(separator: ", ")); "
+          + "give a number")
     }
     return ClassLabel(id: id, name: labels[id])
   }

@@ -46,8 +46,8 @@ public struct SamplingArguments: ParsableArguments {
 
   @Option(
     help: """
-      auto: draw at the nearest size published for the model, where there is such a table, and scale back; off: draw at \
-      the size asked for. (default: auto, or the model's)
+      auto: draw at the nearest size published for the model, where there is such a table, and scale back; off: draw \
+      at the size asked for. (default: auto, or the model's)
       """)
   public var resolutionBinning: ResolutionBinning?
 
@@ -62,7 +62,8 @@ public struct SamplingArguments: ParsableArguments {
   @Option(help: ArgumentHelp("Scheduler class or short name. (default: the folder's)", valueName: "name"))
   public var scheduler: String?
 
-  @Option(parsing: .unconditional, help: ArgumentHelp("Shift of flow schedules. (default: the folder's)", valueName: "shift"))
+  @Option(
+    parsing: .unconditional, help: ArgumentHelp("Shift of flow schedules. (default: the folder's)", valueName: "shift"))
   public var flowShift: Double?
 
   @Option(help: ArgumentHelp("Text tokens. (default: the model's)", valueName: "count"))

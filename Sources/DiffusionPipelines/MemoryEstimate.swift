@@ -76,14 +76,14 @@ public struct MemoryEstimate: Sendable, Hashable {
     self.phases = phases
   }
 
-  /// Seconds at a nominal speed, by phase: the products' rate on `cores` cores at ``nominalRate(_:_:)``.
+  /// Seconds at a nominal speed: operations over what `cores` cores do by ``CPUSpeed/rate(_:)``.
   public func seconds(cores: Int, speed: CPUSpeed) -> Double {
     phases.reduce(0) { $0 + $1.flops / (Double(cores) * speed.rate($1.precision)) }
   }
 }
 
-/// Nominal speeds of one core, in operations a second, by the widest vectors it has. Measured figures of one server core
-/// of each sort, rounded down; a guide, not a promise.
+/// Nominal speeds of one core, in operations a second, by the widest vectors it has: about what one server core of each
+/// sort reaches in large products. A guide, not a promise.
 public enum CPUSpeed: Sendable, Hashable, CaseIterable {
   case portable, avx2, avx512, avx512BFloat16
 

@@ -84,7 +84,8 @@ extension ModelGeometry.Transformer {
     outChannels = try check(config.outChannels ?? (isClassConditional ? inChannels : 8), "out_channels", upTo: 8192)
     sampleSize = try check(config.sampleSize ?? (isClassConditional ? 32 : 128), "sample_size", upTo: 4096)
     captionChannels = try isClassConditional ? nil : check(config.captionChannels ?? 4096, "caption_channels")
-    classes = try isClassConditional ? check(config.numEmbedsAdaNorm ?? 1000, "num_embeds_ada_norm", upTo: 1 << 24) : nil
+    let classCount = try check(config.numEmbedsAdaNorm ?? 1000, "num_embeds_ada_norm", upTo: 1 << 24)
+    classes = isClassConditional ? classCount : nil
   }
 }
 

@@ -131,7 +131,8 @@ public struct PipelineFolder: Sendable {
   private func checkComponents(index: String) throws {
     for (component, classes) in kind.componentClasses.sorted(by: { $0.key < $1.key }) {
       guard let found = components[component] else {
-        throw PipelineError.badData(path: index, reason: "\(kind.rawValue) needs a component '\(component)', found none")
+        throw PipelineError.badData(
+          path: index, reason: "\(kind.rawValue) needs a component '\(component)', found none")
       }
       guard classes.isEmpty || classes.contains(found.className) else {
         throw PipelineError.unsupported(

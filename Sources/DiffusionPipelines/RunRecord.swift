@@ -176,8 +176,8 @@ extension RunRecord.WeightFile {
   private static let wholeFileLimit = 64 << 20
   private static let sampleCount = 256, sampleBytes = 1 << 14
 
-  /// Fingerprints a file. Up to 64 MiB all bytes are hashed; of a larger one, the first 64 KiB, the size, and 256 samples
-  /// of 16 KiB spread evenly: enough to tell two trainings apart, not to prove that no byte was changed.
+  /// Fingerprints a file. Up to 64 MiB all bytes are hashed; of a larger one, the first 64 KiB, the size, and 256
+  /// samples of 16 KiB spread evenly: enough to tell two trainings apart, not to prove that no byte was changed.
   public init(component: String, url: URL) throws {
     let file = try MappedFile(path: url.path)
     var digest = SHA256()

@@ -20,14 +20,14 @@ import Testing
 
   static let refused: [(line: String, code: Int32)] = [
     ("-p x --steps 0", 64), ("-p x --steps 10001", 64), ("-p x --steps two", 64), ("-p x --unknown", 64), ("", 64),
-    ("-p x extra", 64), ("-p x -W 100", 64), ("-p x -H 0", 64), ("-p x -W 99999999", 64), ("-p x --guidance-
-    scale inf", 64), ("-p x -s -2", 64), ("-p x -b 0", 64), ("-p x -o a.jpg", 64), ("-p x --attention radial", 64),
-    ("-p x --kv-compression conv", 64), ("-p x --scheduler nope", 64), ("-p x --class-label 1", 64),
-    ("-p x -t 0", 64), ("-p x --flow-shift -1", 64), ("-p x --preview-path p.png", 64), ("-p x --prompts-file f", 64),
-    ("-p x --memory-limit some", 64), ("-p x --max-sequence-length 0", 64), ("-p x --rng dice", 64), ("-p x --save-
-    latents l.pt", 64), ("-p x --attention-report r.png", 69), ("-p x --dtype int8", 69), ("-p x --memory-
-    limit 1M", 71), ("-p x --config /nonexistent.json", 66), ("--prompts-file /nonexistent.txt", 66),
-    ("-p x -o /dev/null/x/a.png", 73), ("-p x -m /nonexistent", 66),
+    ("-p x extra", 64), ("-p x -W 100", 64), ("-p x -H 0", 64), ("-p x -W 99999999", 64),
+    ("-p x --guidance-scale inf", 64), ("-p x -s -2", 64), ("-p x -b 0", 64), ("-p x -o a.jpg", 64),
+    ("-p x --attention radial", 64), ("-p x --kv-compression conv", 64), ("-p x --scheduler nope", 64),
+    ("-p x --class-label 1", 64), ("-p x -t 0", 64), ("-p x --flow-shift -1", 64), ("-p x --preview-path p.png", 64),
+    ("-p x --prompts-file f", 64), ("-p x --memory-limit some", 64), ("-p x --max-sequence-length 0", 64),
+    ("-p x --rng dice", 64), ("-p x --save-latents l.pt", 64), ("-p x --attention-report r.png", 69),
+    ("-p x --dtype int8", 69), ("-p x --memory-limit 1M", 71), ("-p x --config /nonexistent.json", 66),
+    ("--prompts-file /nonexistent.txt", 66), ("-p x -o /dev/null/x/a.png", 73), ("-p x -m /nonexistent", 66),
   ]
 
   @Test(arguments: refused)
@@ -152,10 +152,17 @@ import Testing
     #expect(world.run("--config", file, "-o", folder.path("b.png")) == 0, "\(world.errors)")
     #expect(world.generator?.requests.first == first)
     #expect(try RunRecord(json: line.record.json(), path: "x") == line.record)
+    // The picture itself serves as well, unless it was written without.
+    #expect(world.run("--config", folder.path("b.png"), "-o", folder.path("c.png"), "--no-metadata") == 0)
+    #expect(world.generator?.requests.first == first)
+    #expect(world.run("--config", folder.path("c.png"), "-o", folder.path("d.png")) == 65)
   }
 
   @Test func otherSchemasAreRefused() throws {
-    for text in [#"{"schema": "other"}"#, #"{"schema": "tessera.run", "schema_version": 2}"#, #"{"schema": "tessera.run"}"#] {
+    let texts = [
+      #"{"schema": "other"}"#, #"{"schema": "tessera.run", "schema_version": 2}"#, #"{"schema": "tessera.run"}"#,
+    ]
+    for text in texts {
       #expect(run("--config", try folder.write(text, to: "c.json")) == 65)
     }
   }

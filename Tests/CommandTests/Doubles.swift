@@ -11,7 +11,7 @@ final class TemporaryFolder {
   init() throws { try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true) }
   deinit { try? FileManager.default.removeItem(at: url) }
 
-  func path(_ name: String) -> String { url.appendingPathComponent(name).path }
+  func path(_ name: String) -> String { path + "/" + name }
 
   @discardableResult
   func write(_ text: String, to name: String) throws -> String {
@@ -26,7 +26,10 @@ final class TemporaryFolder {
     return file.path
   }
 
-  func read(_ name: String) throws -> String { try String(contentsOf: url.appendingPathComponent(name), encoding: .utf8) }
+  func read(_ name: String) throws -> String {
+    try String(contentsOf: url.appendingPathComponent(name), encoding: .utf8)
+  }
+
   func contains(_ name: String) -> Bool { FileManager.default.fileExists(atPath: path(name)) }
 }
 
@@ -133,6 +136,9 @@ final class FakeGenerator: ImageGenerator {
   }
 }
 
+/// What a file must begin with to pass for a PNG.
+private let fakeSignature: [UInt8] = [0x89, 0x50, 0x4e, 0x47]
+
 /// A command's world in memory but for its files, and what the command did to it.
 final class FakeWorld {
   var output = "", errors = ""
@@ -142,7 +148,6 @@ final class FakeWorld {
   var failing: Set<String> = []
   var unwritable: Set<String> = []
   var generator: FakeGenerator?
-  var records: [String: RunRecord] = [:]
   private var questions = 0
   private var clock = 0.0
 
@@ -177,6 +182,10 @@ final class FakeWorld {
     environment.stopRequested = {
       self.questions += 1
       return self.stopAfter.map { self.questions > $0 } ?? false
+    }
+    environment.encodePNG = { _, record in fakeSignature + Array(try (record?.json() ?? "").utf8) }
+    environment.readRecord = { data in
+      data.count == fakeSignature.count ? nil : String(decoding: data.dropFirst(fakeSignature.count), as: UTF8.self)
     }
     let write = environment.writeFile
     environment.writeFile = { bytes, path in

@@ -34,7 +34,7 @@ import Testing
     let values = try parse("--size", "832x480")
     #expect(values.width == 832 && values.height == 480 && values.size == nil)
     #expect(throws: CommandError.self) { try parse("--size", "832x480", "-W", "831") }
-    for size in ["832", "0x5", "axb", "1x2x3", "-1x5", "99999999999999999999x1"] {
+    for size in ["832", "0x5", "axb", "1x2x3", "99999999999999999999x1"] {
       #expect(throws: CommandError.self) { try parse("--size", size) }
     }
   }

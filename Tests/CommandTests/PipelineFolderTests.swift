@@ -40,9 +40,11 @@ import Testing
     let pickle = #expect(throws: CheckpointError.self) { try pipeline.weightFiles(of: "transformer") }
     #expect(pickle.map { errorLine(for: $0).contains("safe_serialization=True") } == true)
     #expect(pickle.map { exitStatus(for: $0) } == .badData)
-    try folder.write(#"{"weight_map": {"a": "s-2.safetensors", "b": "s-1.safetensors"}}"#, to: name + ".safetensors.index.json")
-    #expect(try pipeline.weightFiles(of: "transformer").map(\.lastPathComponent) == ["s-1.safetensors", "s-2.safetensors"])
-    try folder.write(#"{"weight_map": {"a": "../s.safetensors"}}"#, to: name + ".safetensors.index.json")
+    let index = name + ".safetensors.index.json"
+    try folder.write(#"{"weight_map": {"a": "s-2.safetensors", "b": "s-1.safetensors"}}"#, to: index)
+    let shards = try pipeline.weightFiles(of: "transformer").map(\.lastPathComponent)
+    #expect(shards == ["s-1.safetensors", "s-2.safetensors"])
+    try folder.write(#"{"weight_map": {"a": "../s.safetensors"}}"#, to: index)
     #expect(throws: CheckpointError.self) { try pipeline.weightFiles(of: "transformer") }
   }
 
@@ -73,11 +75,13 @@ import Testing
 
   @Test func missingParts() throws {
     let path = try ToyPipeline.pixArt(in: folder)
-    #expect(exitStatus(for: try #require(throws: PipelineError.self) { try PipelineFolder(path: path + "x") }) == .inputMissing)
-    let file = path + "/model_index.json"
-    #expect(exitStatus(for: try #require(throws: PipelineError.self) { try PipelineFolder(path: file) }) == .badData)
+    func status(_ path: String) throws -> Status {
+      exitStatus(for: try #require(throws: PipelineError.self) { try PipelineFolder(path: path) })
+    }
+    #expect(try status(path + "x") == .inputMissing)
+    #expect(try status(path + "/model_index.json") == .badData)
     try FileManager.default.removeItem(atPath: path + "/vae")
-    #expect(exitStatus(for: try #require(throws: PipelineError.self) { try PipelineFolder(path: path) }) == .inputMissing)
+    #expect(try status(path) == .inputMissing)
   }
 
   @Test(arguments: [
