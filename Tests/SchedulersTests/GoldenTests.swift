@@ -41,14 +41,11 @@ import Testing
       #expect(relativeError(result.elements, noised.values) <= 1e-6)
     }
     var random = ReplayedNoise(shared.noise.map(shared.tensor))
-    var worst = 0.0
     try run(&scheduler, golden, shared, random: &random) { index, sample in
       guard let snapshot = golden.samples.first(where: { $0.after == index + 1 }) else { return }
       let error = relativeError(sample.elements, snapshot.values)
-      worst = max(worst, error)
       #expect(error <= 1e-5, "after step \(index + 1)")
     }
-    Attachment.record("\(golden.configuration._className ?? "") \(golden.name): \(worst)", named: "worst-error.txt")
   }
 
   /// The reference's toy model, over all steps.
