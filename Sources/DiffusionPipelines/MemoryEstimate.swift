@@ -38,20 +38,20 @@ public struct MemoryEstimate: Sendable, Hashable {
   /// attention's result, and the feed-forward's hidden layer, four wide, before and after its activation.
   static let blockWidths = 14.0
 
-  /// Estimates a run of `request` with the pipeline in `folder`.
-  public init(_ request: GenerationRequest, folder: PipelineFolder, geometry: ModelGeometry) throws {
+  /// Estimates a run of `request`.
+  public init(_ request: GenerationRequest, geometry: ModelGeometry, weights: WeightSizes) {
     tokenGrid = geometry.tokenGrid(width: request.modelWidth, height: request.modelHeight)
     let tokens = Double(tokenGrid.reduce(1, *)), predictions = request.usesGuidance ? 2.0 : 1.0
     let textTokens = Double(request.maxSequenceLength)
-    let transformer = try StoredWeights(folder, "transformer"), decoder = try StoredWeights(folder, "vae")
+    let transformer = weights.transformer, decoder = weights.autoencoder
     var phases: [Phase] = []
-    if let encoder = geometry.textEncoder {
-      let weights = try StoredWeights(folder, "text_encoder")
+    if let encoder = geometry.textEncoder, let stored = weights.textEncoder {
       let activations = predictions * encoder.activationBytes(tokens: textTokens)
       phases.append(
         Phase(
-          name: "text", weightsBytes: weights.bytes,
-          peakBytes: whole(Self.baseBytes + weights.streamedBytes(layers: encoder.layers, request.precision) + activations),
+          name: "text", weightsBytes: stored.bytes,
+          peakBytes: whole(
+            Self.baseBytes + stored.streamedBytes(layers: encoder.layers, request.precision) + activations),
           flops: predictions * encoder.flops(tokens: textTokens), precision: request.precision))
     }
     let model = geometry.transformer
@@ -97,15 +97,27 @@ public enum CPUSpeed: Sendable, Hashable, CaseIterable {
   }
 }
 
-/// Sizes of a component's weights, from the headers of its files.
-struct StoredWeights {
+/// Sizes of a pipeline's weights, from the headers of its files. Making one checks those headers.
+public struct WeightSizes: Sendable, Hashable {
+  let textEncoder: StoredWeights?
+  let transformer, autoencoder: StoredWeights
+
+  public init(_ folder: PipelineFolder) throws {
+    textEncoder = try folder.kind.takesClassLabel ? nil : StoredWeights(folder, "text_encoder")
+    transformer = try StoredWeights(folder, "transformer")
+    autoencoder = try StoredWeights(folder, "vae")
+  }
+}
+
+/// Sizes of a component's weights.
+struct StoredWeights: Sendable, Hashable {
   /// As stored.
   private(set) var bytes = 0
   /// Elements of matrices and convolutions, which are prepared in the run's precision.
   private(set) var matrixCount = 0
   /// All other elements, kept as Float32.
   private(set) var vectorCount = 0
-  /// Elements of tables of which only a few rows are read.
+  /// Bytes of tables of which only a few rows are read.
   private(set) var tableBytes = 0
 
   init(_ folder: PipelineFolder, _ component: String) throws {

@@ -91,8 +91,8 @@ struct ReplayedNoise: RandomSource {
   }
 }
 
-/// `torch.randn` on the CPU for tensors of a multiple of 16 elements: MT19937, 24-bit uniforms, Box-Muller over halves of
-/// sixteen.
+/// `torch.randn` on the CPU for tensors of a multiple of 16 elements: MT19937, 24-bit uniforms, Box-Muller over halves
+/// of sixteen.
 struct TorchNoise: RandomSource {
   private var state: [UInt32] = []
   private var position = 624

@@ -111,7 +111,9 @@ struct PublishedLoop: Sendable, CustomTestStringConvertible {
     configuration.useKarrasSigmas = true
     var scheduler = try UniPCMultistepScheduler(configuration)
     try scheduler.setTimesteps(5)
-    let expected: [Float] = [0.9950248599052429, 0.9787454605102539, 0.8774884343147278, 0.3604971766471863, 0.009900986]
+    let expected: [Float] = [
+      0.9950248599052429, 0.9787454605102539, 0.8774884343147278, 0.3604971766471863, 0.009900986,
+    ]
     #expect(scheduler.timesteps == expected.map { ($0 * 1000).rounded(.towardZero) })
   }
 }
