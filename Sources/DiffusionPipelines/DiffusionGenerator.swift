@@ -37,6 +37,13 @@ public final class DiffusionGenerator: ImageGenerator {
   public func generate(
     _ request: GenerationRequest, onEvent: (GenerationEvent) throws -> Bool
   ) throws -> GenerationResult {
+    try generate(request, noise: nil, onEvent: onEvent)
+  }
+
+  /// - Parameter noise: initial noise `[1, C, H, W]` in place of what the seed would draw, for tests.
+  package func generate(
+    _ request: GenerationRequest, noise given: Tensor?, onEvent: (GenerationEvent) throws -> Bool
+  ) throws -> GenerationResult {
     var record = RunRecord(request: request, folder: folder, geometry: geometry)
     let clock = PhaseClock()
     var scheduler = try makeScheduler(request)
@@ -53,9 +60,10 @@ public final class DiffusionGenerator: ImageGenerator {
     var random: any RandomSource = request.noise == .torch
       ? TorchRandom(seed: request.seed) : PhiloxRandom(seed: request.seed)
     let scale = geometry.autoencoder.scaleFactor
-    let noise = random.normal([
+    let drawn = random.normal([
       1, geometry.transformer.inChannels, request.modelHeight / scale, request.modelWidth / scale,
     ])
+    let noise = given ?? drawn
     record.noise.sha256 = sha256(noise)
 
     let attention = DenseAttention()
