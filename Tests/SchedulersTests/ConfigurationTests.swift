@@ -107,7 +107,7 @@ import TolerantJSON
 
   /// Where ten steps of a fixed toy model end.
   private func finalSample(_ scheduler: any Scheduler) throws -> Tensor {
-    var scheduler = scheduler, random = TorchNoise(seed: 0)
+    var scheduler = scheduler, random = TorchRandom(seed: 0)
     try scheduler.setTimesteps(10)
     var sample = Tensor([1, 1, 4, 4], (0..<16).map { Float($0) / 16 })
     for index in scheduler.timesteps.indices {
@@ -184,7 +184,7 @@ import TolerantJSON
     var ddpm = try DDPMScheduler(try configuration(#"{"variance_type": "learned_range"}"#))
     try ddpm.setTimesteps(4)
     let sample = Tensor(zeros: [1, 2, 2, 4])
-    var random = TorchNoise(seed: 0)
+    var random = TorchRandom(seed: 0)
     #expect(throws: SchedulerError.self) { try ddpm.step(sample, at: 0, sample: sample, random: &random) }
   }
 
@@ -193,7 +193,7 @@ import TolerantJSON
     var first: any Scheduler = try DPMSolverMultistepScheduler(SchedulerConfiguration())
     try first.setTimesteps(8)
     let noise = Tensor([1, 1, 4, 4], (0..<16).map { Float($0) / 16 })
-    var random = TorchNoise(seed: 0)
+    var random = TorchRandom(seed: 0)
     let once = try first.step(noise, at: 0, sample: noise, random: &random)
     var second = first
     let a = try first.step(noise, at: 1, sample: once, random: &random)

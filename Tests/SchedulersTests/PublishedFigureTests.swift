@@ -79,7 +79,7 @@ struct PublishedLoop: Sendable, CustomTestStringConvertible {
       SchedulerConfiguration.self, from: Data("{\(loop.json)}".utf8), path: loop.name)
     var scheduler = try makeScheduler(configuration: configuration)
     try scheduler.setTimesteps(loop.steps)
-    var random = TorchNoise(seed: 0)
+    var random = TorchRandom(seed: 0)
     // Elements count up along every axis, the batch fastest.
     let count = 12 * loop.size.reduce(1, *)
     let axes = [loop.size.count + 1] + Array(0...loop.size.count)
