@@ -1,7 +1,6 @@
 // What this processor can do. The only file with system calls in this target.
 #define _GNU_SOURCE
 #include "dispatch.h"
-#include <cblas.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -62,5 +61,3 @@ int tk_physical_cores(void) {
   return cores > 0 ? (int)cores : 1;
 #endif
 }
-
-const char *tk_blas_name(void) { return openblas_get_corename(); }

@@ -1,7 +1,6 @@
 // Products with packed right-hand sides. One micro-kernel of up to 8 rows by 32 outputs, in three compilations; each
 // row's sum runs over k in order, so a result does not depend on how rows are grouped into panels.
 #include "dispatch.h"
-#include <cblas.h>
 #include <string.h>
 
 // k per pass: a panel of 32 outputs then stays in the second-level cache.
@@ -11,9 +10,20 @@ size_t tk_packed_count(size_t n, size_t k_rounded) { return (n + TK_PANEL - 1) /
 
 void tk_pack_f32(size_t panel, size_t n, size_t k, const float *w, size_t ldw, float *packed) {
   float *out = packed + panel * TK_PANEL * k;
-  for (size_t j = 0; j < TK_PANEL; j++) {
-    size_t row = panel * TK_PANEL + j;
-    for (size_t i = 0; i < k; i++) out[i * TK_PANEL + j] = row < n ? w[row * ldw + i] : 0;
+  const float *rows = w + panel * TK_PANEL * ldw;
+  size_t count = n - panel * TK_PANEL < TK_PANEL ? n - panel * TK_PANEL : TK_PANEL;
+  for (size_t i = 0; i < k; i++) {
+    for (size_t j = 0; j < count; j++) out[i * TK_PANEL + j] = rows[j * ldw + i];
+    for (size_t j = count; j < TK_PANEL; j++) out[i * TK_PANEL + j] = 0;
+  }
+}
+
+void tk_pack_transposed_f32(size_t panel, size_t n, size_t k, const float *w, size_t ldw, float *packed) {
+  float *out = packed + panel * TK_PANEL * k;
+  size_t first = panel * TK_PANEL, count = n - first < TK_PANEL ? n - first : TK_PANEL;
+  for (size_t i = 0; i < k; i++) {
+    memcpy(out + i * TK_PANEL, w + i * ldw + first, count * sizeof *w);
+    if (count < TK_PANEL) memset(out + i * TK_PANEL + count, 0, (TK_PANEL - count) * sizeof *w);
   }
 }
 
@@ -242,12 +252,4 @@ void tk_gemm_bf16(size_t m, size_t n, size_t k, const uint16_t *a, size_t lda, c
         kernel(m - row < 8 ? m - row : 8, length, a + row * lda + 2 * start, lda, b, c + row * ldc + column, ldc, width);
     }
   }
-}
-
-void tk_sgemm(int b_transposed, size_t m, size_t n, size_t k, float alpha, const float *a, size_t lda, const float *b,
-              size_t ldb, float beta, float *c, size_t ldc) {
-  // OpenBLAS would split the product over threads of its own; the setting is global, and idempotent.
-  if (openblas_get_num_threads() != 1) openblas_set_num_threads(1);
-  cblas_sgemm(CblasRowMajor, CblasNoTrans, b_transposed ? CblasTrans : CblasNoTrans, (int)m, (int)n, (int)k, alpha, a,
-              (int)lda, b, (int)ldb, beta, c, (int)ldc);
 }

@@ -44,7 +44,7 @@ public func exitStatus(for error: any Error) -> ExitStatus {
   case let error as PipelineError:
     switch error {
     case .missing: return .inputMissing
-    case .badData: return .badData
+    case .badData, .notFinite: return .badData
     case .unsupported: return .unavailable
     case .badRequest: return .usage
     }

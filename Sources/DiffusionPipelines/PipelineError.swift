@@ -8,6 +8,8 @@ public enum PipelineError: Error, Hashable, Sendable, CustomStringConvertible {
   case unsupported(path: String, what: String, known: [String])
   /// The request itself makes no sense for this pipeline.
   case badRequest(String)
+  /// A component's output holds infinities or NaN; `step` counts from 1.
+  case notFinite(component: String, step: Int?)
 
   public var description: String {
     switch self {
@@ -16,6 +18,9 @@ public enum PipelineError: Error, Hashable, Sendable, CustomStringConvertible {
     case .unsupported(let path, let what, let known):
       return "\(path): \(what) is not supported" + (known.isEmpty ? "" : "; known: " + known.joined(separator: ", "))
     case .badRequest(let reason): return reason
+    case .notFinite(let component, let step):
+      return "\(component): its output holds infinities or NaN" + (step.map { " at step \($0)" } ?? "")
+        + "; nothing was drawn"
     }
   }
 }

@@ -16,8 +16,6 @@ public enum Processor {
   public static func limit(_ level: Level) { tk_limit_level(tk_level(UInt32(level.rawValue))) }
   /// Physical cores this process may use.
   public static var physicalCores: Int { Int(tk_physical_cores()) }
-  /// OpenBLAS's own name for its code path.
-  public static var blas: String { String(cString: tk_blas_name()) }
   /// Whether bf16 products run in hardware.
   public static var hasBFloat16: Bool { level >= .avx512BF16 }
   /// Runs multiply-adds that never leave registers; the operations done. For measuring a core's peak.
@@ -53,6 +51,9 @@ enum Door {
   static func packBF16(_ p: Int, _ n: Int, _ k: Int, _ w: Input, _ ldw: Int, into packed: UnsafeMutablePointer<UInt32>) {
     tk_pack_bf16_from_f32(p, n, k, w, ldw, packed)
   }
+  static func packTransposed(_ p: Int, _ n: Int, _ k: Int, _ w: Input, _ ldw: Int, into packed: Output) {
+    tk_pack_transposed_f32(p, n, k, w, ldw, packed)
+  }
   static func packBF16(
     _ p: Int, _ n: Int, _ k: Int, bits w: UnsafePointer<UInt16>, _ ldw: Int, into packed: UnsafeMutablePointer<UInt32>
   ) {
@@ -72,12 +73,6 @@ enum Door {
     accumulate: Bool, _ c: Output, ldc: Int
   ) {
     tk_gemm_bf16(m, n, k, a, lda, packed, bias, accumulate ? 1 : 0, c, ldc)
-  }
-  static func sgemm(
-    transposed: Bool, _ m: Int, _ n: Int, _ k: Int, alpha: Float, _ a: Input, lda: Int, _ b: Input, ldb: Int,
-    beta: Float, _ c: Output, ldc: Int
-  ) {
-    tk_sgemm(transposed ? 1 : 0, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
   }
   static func activate(_ kind: Activation, _ count: Int, _ x: Input, _ y: Output) { tk_activate(kind.code, count, x, y) }
   static func add(_ count: Int, _ a: Input, _ b: Input, _ y: Output) { tk_add(count, a, b, y) }

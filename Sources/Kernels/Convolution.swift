@@ -19,25 +19,20 @@ public struct PreparedConvolution: Sendable {
     let (n, k) = (outputs, kernelWidth * inputs)
     // [kernelHeight, outputs, kernelWidth, inputs]
     let rows = weight.permuted(2, 0, 3, 1)
-    let panels = (n + Door.panel - 1) / Door.panel
     switch precision {
     case .float32:
       storage = .float32(
         (0..<kernelHeight).map { row in
-          let buffer = PackedBuffer<Float>(count: Door.packedCount(outputs: n, rounded: k))
           rows[at: row].withFloats { w in
-            ThreadPool.shared.forEach(panels) { Door.pack($0, n, k, w.baseAddress!, k, into: buffer.pointer) }
+            pack(n, k) { Door.pack($0, n, k, w.baseAddress!, k, into: $1) }
           }
-          return buffer
         })
     case .bfloat16:
       storage = .bfloat16(
         (0..<kernelHeight).map { row in
-          let buffer = PackedBuffer<UInt32>(count: Door.packedCount(outputs: n, rounded: (k + 1) / 2))
           rows[at: row].withFloats { w in
-            ThreadPool.shared.forEach(panels) { Door.packBF16($0, n, k, w.baseAddress!, k, into: buffer.pointer) }
+            pack(n, (k + 1) / 2) { Door.packBF16($0, n, k, w.baseAddress!, k, into: $1) }
           }
-          return buffer
         })
     }
   }

@@ -1,13 +1,11 @@
 import Tensors
 
-/// The right-hand side of a product `x W^T`, made ready once: `W` is `[outputs, inputs]` as checkpoints store it.
-///
-/// In Float32 the matrix stays where it is (usually the mapped file) and OpenBLAS reads it; in bf16 it is packed for
-/// the processor's dot-product instruction.
+/// The right-hand side of a product `x W^T`, packed once for the micro-kernels: `W` is `[outputs, inputs]` as checkpoints
+/// store it.
 public struct PreparedMatrix: Sendable {
   enum Storage: Sendable {
-    case plain(Tensor)
-    case packed(PackedBuffer<UInt32>)
+    case float32(PackedBuffer<Float>)
+    case bfloat16(PackedBuffer<UInt32>)
   }
   public let outputs: Int
   public let inputs: Int
@@ -23,9 +21,9 @@ public struct PreparedMatrix: Sendable {
     }
     let packed = stored.withBytes { bytes in
       let bits = bytes.baseAddress!.assumingMemoryBound(to: UInt16.self)
-      return pack(outputs, inputs) { Door.packBF16($0, outputs, inputs, bits: bits, inputs, into: $1) }
+      return pack(outputs, (inputs + 1) / 2) { Door.packBF16($0, outputs, inputs, bits: bits, inputs, into: $1) }
     }
-    self.init(outputs: outputs, inputs: inputs, precision: precision, storage: .packed(packed))
+    self.init(outputs: outputs, inputs: inputs, precision: precision, storage: .bfloat16(packed))
   }
 
   private init(outputs: Int, inputs: Int, precision: Precision, storage: Storage) {
@@ -36,23 +34,24 @@ public struct PreparedMatrix: Sendable {
   public init(_ matrix: Tensor, precision: Precision) {
     precondition(matrix.shape.count == 2, "a matrix has two axes, found \(matrix.shape)")
     let outputs = matrix.shape[0], inputs = matrix.shape[1]
-    let storage: Storage
-    switch precision {
-    case .float32: storage = .plain(matrix)
-    case .bfloat16:
-      storage = .packed(
-        matrix.withFloats { values in
-          pack(outputs, inputs) { Door.packBF16($0, outputs, inputs, values.baseAddress!, inputs, into: $1) }
-        })
+    let storage = matrix.withFloats { values -> Storage in
+      switch precision {
+      case .float32:
+        .float32(pack(outputs, inputs) { Door.pack($0, outputs, inputs, values.baseAddress!, inputs, into: $1) })
+      case .bfloat16:
+        .bfloat16(
+          pack(outputs, (inputs + 1) / 2) { Door.packBF16($0, outputs, inputs, values.baseAddress!, inputs, into: $1) })
+      }
     }
     self.init(outputs: outputs, inputs: inputs, precision: precision, storage: storage)
   }
 }
 
-private func pack(
-  _ outputs: Int, _ inputs: Int, _ body: (Int, UnsafeMutablePointer<UInt32>) -> Void
-) -> PackedBuffer<UInt32> {
-  let buffer = PackedBuffer<UInt32>(count: Door.packedCount(outputs: outputs, rounded: (inputs + 1) / 2))
+/// Packs all panels of a matrix, `depth` elements deep.
+func pack<T: BitwiseCopyable>(
+  _ outputs: Int, _ depth: Int, _ body: (_ panel: Int, _ packed: UnsafeMutablePointer<T>) -> Void
+) -> PackedBuffer<T> {
+  let buffer = PackedBuffer<T>(count: Door.packedCount(outputs: outputs, rounded: depth))
   ThreadPool.shared.forEach((outputs + Door.panel - 1) / Door.panel) { body($0, buffer.pointer) }
   return buffer
 }

@@ -12,8 +12,8 @@ public struct DDPMScheduler: Scheduler {
     "timestepSpacing", "stepsOffset", "rescaleBetasZeroSnr",
   ]
 
-  /// Which variance the added noise has. The reference's `fixed_large_log` takes the root of a logarithm and yields NaN,
-  /// so it is rejected.
+  /// Which variance the added noise has. The reference's `fixed_large_log` takes the root of a logarithm and yields
+  /// NaN, so it is rejected.
   enum Variance: String, Sendable {
     case fixedSmall = "fixed_small"
     case fixedSmallLog = "fixed_small_log"

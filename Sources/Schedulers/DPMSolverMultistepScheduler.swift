@@ -47,7 +47,8 @@ public struct DPMSolverMultistepScheduler: Scheduler {
   private let flowShift: Double
   private let sigmaMin, sigmaMax: Double?
   private let finalSigma: FinalSigma
-  private let lambdaMinClipped: Double
+  /// Number of training timesteps whose log-SNR reaches `lambda_min_clipped`.
+  private let lastTimestep: Int
   private let spacing: TimestepSpacing
   private let stepsOffset: Int
   /// Noise level at the beginning of each step, and after the last.
@@ -67,8 +68,9 @@ public struct DPMSolverMultistepScheduler: Scheduler {
       throw Self.unsupported("solver_order", "\(order) with algorithm_type = \(algorithm.rawValue)")
     }
     let isFlow = configuration.useFlowSigmas ?? false
+    let noiseTypes: Set<PredictionType> = [.epsilon, .sample, .velocity]
     let type = try Self.predictionType(
-      configuration, allowed: algorithm.predictsClean ? [.epsilon, .sample, .velocity, .flow] : [.epsilon, .sample, .velocity])
+      configuration, allowed: algorithm.predictsClean ? noiseTypes.union([.flow]) : noiseTypes)
     conversion = PredictionConversion(
       type: type, isFlow: isFlow, limit: SampleLimit(configuration, clips: false))
     finalSigma = try Self.choice("final_sigmas_type", configuration.finalSigmasType, default: .zero)
@@ -92,9 +94,13 @@ public struct DPMSolverMultistepScheduler: Scheduler {
       throw Self.unsupported("time_shift_type", shift)
     }
     (sigmaMin, sigmaMax) = (configuration.sigmaMin, configuration.sigmaMax)
-    lambdaMinClipped = configuration.lambdaMinClipped ?? -.infinity
+    let lambdaMinClipped = configuration.lambdaMinClipped ?? -.infinity
     spacing = try Self.choice("timestep_spacing", configuration.timestepSpacing, default: .linspace)
     stepsOffset = configuration.stepsOffset ?? 0
+    lastTimestep = schedule.alphasCumprod.count { alpha in
+      log(alpha.squareRoot()) - log((1 - alpha).squareRoot()) >= Float(lambdaMinClipped)
+    }
+    guard lastTimestep >= 1 else { throw Self.invalid("lambda_min_clipped = \(lambdaMinClipped) leaves no timesteps") }
     roundsTimesteps = configuration.betaSchedule != BetaSchedule.squaredCosine.rawValue
     history = MultistepHistory(capacity: order)
   }
@@ -148,14 +154,6 @@ public struct DPMSolverMultistepScheduler: Scheduler {
 
   private func rounded(_ times: [Double]) -> [Double] {
     roundsTimesteps ? times.map { $0.rounded(.toNearestOrEven) } : times
-  }
-
-  /// Number of training timesteps whose log-SNR reaches `lambda_min_clipped`.
-  private var lastTimestep: Int {
-    schedule.alphasCumprod.count { alpha in
-      let lambda = log(alpha.squareRoot()) - log((1 - alpha).squareRoot())
-      return lambda >= Float(lambdaMinClipped)
-    }
   }
 
   public mutating func step(

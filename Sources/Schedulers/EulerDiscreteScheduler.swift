@@ -127,7 +127,7 @@ public struct EulerDiscreteScheduler: Scheduler {
     let clean =
       switch predictionType {
       case .epsilon: zipped(sample, prediction) { $0 - raised * $1 }
-      case .velocity: weightedSum([(-sigma / square.squareRoot(), prediction), (1 / square, sample)])
+      case .velocity: zipped(sample, prediction) { $1 * (-sigma / square.squareRoot()) + $0 / square }
       default: prediction
       }
     let delta = sigmas[index + 1] - raised

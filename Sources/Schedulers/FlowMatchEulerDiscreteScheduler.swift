@@ -6,7 +6,8 @@ import Tensors
 public struct FlowMatchEulerDiscreteScheduler: Scheduler {
   public static let className = "FlowMatchEulerDiscreteScheduler"
   public static let shortNames = ["flow-euler"]
-  /// `base_shift`, `max_shift` and the two lengths are for the pipeline, which computes ``SamplingOptions/mu`` from them.
+  /// `base_shift`, `max_shift` and the two lengths are for the pipeline, which computes ``SamplingOptions/mu`` from
+  /// them.
   public static let keys: Set<String> = [
     "numTrainTimesteps", "shift", "useDynamicShifting", "baseShift", "maxShift", "baseImageSeqLen", "maxImageSeqLen",
     "invertSigmas", "shiftTerminal", "useKarrasSigmas", "useExponentialSigmas", "useBetaSigmas", "timeShiftType",
@@ -30,7 +31,9 @@ public struct FlowMatchEulerDiscreteScheduler: Scheduler {
 
   public init(_ configuration: SchedulerConfiguration) throws {
     trainCount = configuration.numTrainTimesteps ?? 1000
-    guard trainCount >= 1 else { throw Self.invalid("num_train_timesteps = \(trainCount)") }
+    guard (1...NoiseSchedule.largestCount).contains(trainCount) else {
+      throw Self.invalid("num_train_timesteps = \(trainCount)")
+    }
     shift = configuration.shift ?? 1
     usesDynamicShift = configuration.useDynamicShifting ?? false
     timeShift = try Self.choice("time_shift_type", configuration.timeShiftType, default: .exponential)
@@ -78,7 +81,8 @@ public struct FlowMatchEulerDiscreteScheduler: Scheduler {
     sigmas = steps + [invertsSigmas ? 1 : 0]
   }
 
-  /// The noisiest and cleanest levels of training, once shifted: a fixed shift applies to them and to the steps between.
+  /// The noisiest and cleanest levels of training, once shifted: a fixed shift applies to them and to the steps
+  /// between.
   private var trainRange: (highest: Double, lowest: Double) {
     let ends = [1, 1 / Float(trainCount)]
     guard !usesDynamicShift else { return (Double(ends[0]), Double(ends[1])) }

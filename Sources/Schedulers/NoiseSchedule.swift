@@ -22,6 +22,9 @@ struct NoiseSchedule: Sendable {
   /// `ᾱ_t`, the product of `1 - β` up to and including training timestep `t`.
   private(set) var alphasCumprod: [Float]
 
+  /// Bound on `num_train_timesteps`, against files that ask for absurd tables.
+  static let largestCount = 1_000_000
+
   /// Number of training timesteps.
   var count: Int { alphasCumprod.count }
 
@@ -37,7 +40,7 @@ struct NoiseSchedule: Sendable {
     floorsTerminal: Bool = false
   ) throws {
     let count = configuration.numTrainTimesteps ?? 1000
-    guard count >= 1 else { throw S.invalid("num_train_timesteps = \(count)") }
+    guard (1...Self.largestCount).contains(count) else { throw S.invalid("num_train_timesteps = \(count)") }
     var betas: [Float]
     if let trained = configuration.trainedBetas {
       guard trained.count == count else {
@@ -50,6 +53,7 @@ struct NoiseSchedule: Sendable {
       betas = Self.betas(
         schedule, from: configuration.betaStart ?? range.start, to: configuration.betaEnd ?? range.end, count: count)
     }
+    if let beta = betas.first(where: { !(0...1).contains($0) }) { throw S.invalid("beta \(beta) outside 0...1") }
     let rescales = configuration.rescaleBetasZeroSnr ?? false
     if rescales { betas = Self.rescaledToZeroTerminal(betas) }
     alphasCumprod = Self.cumulativeProduct(betas.map { 1 - $0 })

@@ -13,7 +13,8 @@ public enum StepRequest: Sendable, Hashable {
 
 /// What a run may choose beyond the model folder's configuration.
 public struct SamplingOptions: Sendable, Hashable, Codable {
-  /// Logarithm of the flow shift (its value, under a linear time shift), for configurations with `use_dynamic_shifting`.
+  /// Logarithm of the flow shift (its value, under a linear time shift), for configurations with
+  /// `use_dynamic_shifting`.
   public var mu: Double?
   /// Share of fresh noise in a DDIM step, 0…1; 0 is deterministic.
   public var eta: Float = 0
@@ -31,8 +32,8 @@ public struct SamplingOptions: Sendable, Hashable, Codable {
 /// A solver of the reverse diffusion process over a fixed list of steps.
 ///
 /// A run is: ``setTimesteps(_:options:)``, noise scaled by ``initialNoiseScale``, then for every index, ascending, the
-/// model sees ``scaledInput(_:at:)`` and ``timesteps``, and ``step(_:at:sample:random:)`` takes its prediction. Steps are
-/// addressed by index, never by timestep value; a run may begin at any index but must not skip one.
+/// model sees ``scaledInput(_:at:)`` and ``timesteps``, and ``step(_:at:sample:random:)`` takes its prediction. Steps
+/// are addressed by index, never by timestep value; a run may begin at any index but must not skip one.
 public protocol Scheduler: Sendable {
   /// The class name in diffusers' `_class_name`.
   static var className: String { get }
@@ -41,8 +42,8 @@ public protocol Scheduler: Sendable {
   /// Configuration keys this class has, in camel case.
   static var keys: Set<String> { get }
 
-  /// Resolves and checks a configuration; throws ``SchedulerError/unsupported(scheduler:key:value:)`` for any value that
-  /// is not implemented.
+  /// Resolves and checks a configuration; throws ``SchedulerError/unsupported(scheduler:key:value:)`` for any value
+  /// that is not implemented.
   init(_ configuration: SchedulerConfiguration) throws
 
   /// Chooses the steps of a run and forgets any run in progress.
@@ -60,8 +61,8 @@ public protocol Scheduler: Sendable {
 
   /// One step.
   /// - Parameters:
-  ///   - prediction: the model's output, `[B, C, ...]`, or `[B, 2C, ...]` where the configuration's `variance_type` says
-  ///     that a variance is learned.
+  ///   - prediction: the model's output, `[B, C, ...]`, or `[B, 2C, ...]` where the configuration's `variance_type`
+  ///     says that a variance is learned.
   ///   - index: position in ``timesteps``.
   ///   - sample: the unscaled sample, `[B, C, ...]`.
   ///   - random: drawn from only by stochastic schedulers, one tensor of the sample's shape a step.

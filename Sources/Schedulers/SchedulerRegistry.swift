@@ -19,10 +19,10 @@ public func schedulerType(named name: String) throws -> any Scheduler.Type {
 
 /// Makes a scheduler of a folder's configuration.
 ///
-/// A name overrides the class that the configuration was written for. The new class then reads the keys it has, takes its
-/// own defaults for those missing, and leaves the rest alone. Where both classes solve a flow but spell its shift
-/// differently (`shift`, `flow_shift`), the value is carried over, which the reference does not do; a flow configuration
-/// for a diffusion scheduler, or the other way round, is an error.
+/// A name overrides the class that the configuration was written for. The new class then reads the keys it has, takes
+/// its own defaults for those missing, and leaves the rest alone. Where both classes solve a flow but spell its shift
+/// differently (`shift`, `flow_shift`), the value is carried over, which the reference does not do; a flow
+/// configuration for a diffusion scheduler, or the other way round, is an error.
 /// - Parameter name: a class name or short spelling; `nil` takes the configuration's own `_class_name`.
 public func makeScheduler(
   named name: String? = nil, configuration: SchedulerConfiguration

@@ -55,8 +55,9 @@ public struct UniPCMultistepScheduler: Scheduler {
     guard (1...3).contains(order) else { throw Self.unsupported("solver_order", order) }
     predictsClean = configuration.predictX0 ?? true
     let isFlow = configuration.useFlowSigmas ?? false
+    let noiseTypes: Set<PredictionType> = [.epsilon, .sample, .velocity]
     let type = try Self.predictionType(
-      configuration, allowed: predictsClean ? [.epsilon, .sample, .velocity, .flow] : [.epsilon, .sample, .velocity])
+      configuration, allowed: predictsClean ? noiseTypes.union([.flow]) : noiseTypes)
     if configuration.thresholding ?? false, !predictsClean {
       throw Self.unsupported("thresholding", "true with predict_x0 = false")
     }
@@ -158,8 +159,8 @@ public struct UniPCMultistepScheduler: Scheduler {
     return update(corrected, from: index, order: stepOrder, correctingWith: nil)
   }
 
-  /// One step from `sample` at `index` to the next noise level: the predictor (UniP), or, when the output at the next level
-  /// is known, the corrector (UniC).
+  /// One step from `sample` at `index` to the next noise level: the predictor (UniP), or, when the output at the next
+  /// level is known, the corrector (UniC).
   private func update(_ sample: Tensor, from index: Int, order: Int, correctingWith next: Tensor?) -> Tensor {
     func level(_ index: Int) -> NoiseLevel { NoiseLevel(sigmas[index], isFlow: conversion.isFlow) }
     let target = level(index + 1), current = level(index)

@@ -2,13 +2,11 @@ import CommandSupport
 import DiffusionPipelines
 import Foundation
 
-/// The program: everything but the pipeline's construction lives in `CommandSupport`.
+/// The program: flags and progress live in `CommandSupport`, the work in `DiffusionPipelines`.
 @main
 enum GenerateImage {
   static func main() {
-    let environment = CommandEnvironment.live { folder, _ in
-      throw PipelineError.unsupported(path: folder.path, what: "generation with \(folder.kind.rawValue)", known: [])
-    }
+    let environment = CommandEnvironment.live { try makeImageGenerator($0, options: $1) }
     CommandEnvironment.listenForStop()
     exit(GenerateImageCommand.execute(Array(CommandLine.arguments.dropFirst()), environment: environment))
   }

@@ -9,7 +9,7 @@ import Testing
     Processor.limit(level)
     defer { Processor.limit(.avx512BF16) }
     for item in KernelCase.correctnessCases() {
-      let error = relativeL2(item.run(), item.reference())
+      let error = relativeError(item.run(), item.reference())
       #expect(error <= item.tolerance, "\(item.label) \(item.precision) at \(level): \(error)")
     }
   }

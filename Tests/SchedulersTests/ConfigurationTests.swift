@@ -72,6 +72,19 @@ import TolerantJSON
     #expect(scheduler.timesteps.first == 999)
   }
 
+  @Test(arguments: [
+    #"{"_class_name": "DDIMScheduler", "beta_start": 0.1, "beta_end": 2}"#,
+    #"{"_class_name": "DDIMScheduler", "num_train_timesteps": 1000000000000}"#,
+    #"{"_class_name": "DDIMScheduler", "trained_betas": [0.1, 0.2]}"#,
+    #"{"_class_name": "LCMScheduler", "original_inference_steps": 0}"#,
+    #"{"_class_name": "DPMSolverMultistepScheduler", "lambda_min_clipped": 50}"#,
+    #"{"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 0}"#,
+  ])
+  func senselessValuesAreRejected(_ json: String) throws {
+    let configuration = try configuration(json)
+    #expect(throws: SchedulerError.self) { try makeScheduler(configuration: configuration) }
+  }
+
   @Test func keysOfOtherClassesAreReported() throws {
     let stable = try configuration(
       #"{"_class_name": "EulerDiscreteScheduler", "clip_sample": false, "skip_prk_steps": true, "beta_start": 0.001}"#)
@@ -81,10 +94,27 @@ import TolerantJSON
 
   @Test func overridingKeepsWhatTheClassesShare() throws {
     let folder = try configuration(
-      #"{"_class_name": "DPMSolverMultistepScheduler", "solver_type": "midpoint", "beta_end": 0.012, "solver_order": 3}"#)
-    var overridden = try makeScheduler(named: "unipc", configuration: folder)
-    try overridden.setTimesteps(10)
-    #expect(overridden.timesteps.count == 10)
+      """
+      {"_class_name": "DPMSolverMultistepScheduler", "solver_type": "midpoint", "algorithm_type": "dpmsolver++",
+       "beta_end": 0.012, "solver_order": 3}
+      """)
+    let native = try configuration(
+      #"{"_class_name": "UniPCMultistepScheduler", "beta_end": 0.012, "solver_order": 3}"#)
+    let overridden = try finalSample(makeScheduler(named: "unipc", configuration: folder))
+    #expect(try finalSample(makeScheduler(configuration: native)) == overridden)
+    #expect(try finalSample(makeScheduler(configuration: folder)) != overridden)
+  }
+
+  /// Where ten steps of a fixed toy model end.
+  private func finalSample(_ scheduler: any Scheduler) throws -> Tensor {
+    var scheduler = scheduler, random = TorchRandom(seed: 0)
+    try scheduler.setTimesteps(10)
+    var sample = Tensor([1, 1, 4, 4], (0..<16).map { Float($0) / 16 })
+    for index in scheduler.timesteps.indices {
+      let prediction = sample.map { $0 * 0.7 + 0.1 }
+      sample = try scheduler.step(prediction, at: index, sample: sample, random: &random)
+    }
+    return sample
   }
 
   @Test func flowShiftIsCarriedOver() throws {
@@ -154,7 +184,7 @@ import TolerantJSON
     var ddpm = try DDPMScheduler(try configuration(#"{"variance_type": "learned_range"}"#))
     try ddpm.setTimesteps(4)
     let sample = Tensor(zeros: [1, 2, 2, 4])
-    var random = TorchNoise(seed: 0)
+    var random = TorchRandom(seed: 0)
     #expect(throws: SchedulerError.self) { try ddpm.step(sample, at: 0, sample: sample, random: &random) }
   }
 
@@ -163,7 +193,7 @@ import TolerantJSON
     var first: any Scheduler = try DPMSolverMultistepScheduler(SchedulerConfiguration())
     try first.setTimesteps(8)
     let noise = Tensor([1, 1, 4, 4], (0..<16).map { Float($0) / 16 })
-    var random = TorchNoise(seed: 0)
+    var random = TorchRandom(seed: 0)
     let once = try first.step(noise, at: 0, sample: noise, random: &random)
     var second = first
     let a = try first.step(noise, at: 1, sample: once, random: &random)

@@ -81,6 +81,13 @@ func relativeError(_ values: [Float], _ expected: [Float]) -> Double {
 struct ReplayedNoise: RandomSource {
   private var tensors: [Tensor] = []
 
+  /// The noise is what it is: nothing to save.
+  struct State: Codable, Hashable {}
+  var state: State {
+    get { State() }
+    set {}
+  }
+
   init(seed: UInt64) {}
   init(_ tensors: [Tensor]) { self.tensors = tensors }
 
@@ -88,48 +95,5 @@ struct ReplayedNoise: RandomSource {
     let next = tensors.removeFirst()
     precondition(next.shape == shape, "noise \(next.shape) asked for as \(shape)")
     return next
-  }
-}
-
-/// `torch.randn` on the CPU for tensors of a multiple of 16 elements: MT19937, 24-bit uniforms, Box-Muller over halves of
-/// sixteen.
-struct TorchNoise: RandomSource {
-  private var state: [UInt32] = []
-  private var position = 624
-
-  init(seed: UInt64) {
-    state = [UInt32(truncatingIfNeeded: seed)]
-    for index in 1..<624 {
-      state.append(1_812_433_253 &* (state[index - 1] ^ (state[index - 1] >> 30)) &+ UInt32(index))
-    }
-  }
-
-  private mutating func next() -> UInt32 {
-    if position == 624 {
-      for index in 0..<624 {
-        let mixed = (state[index] & 0x8000_0000) | (state[(index + 1) % 624] & 0x7fff_ffff)
-        state[index] = state[(index + 397) % 624] ^ (mixed >> 1) ^ (mixed & 1 == 0 ? 0 : 0x9908_b0df)
-      }
-      position = 0
-    }
-    var value = state[position]
-    position += 1
-    value ^= value >> 11
-    value ^= (value << 7) & 0x9d2c_5680
-    value ^= (value << 15) & 0xefc6_0000
-    return value ^ (value >> 18)
-  }
-
-  mutating func normal(_ shape: [Int]) -> Tensor {
-    let count = shape.reduce(1, *)
-    precondition(count.isMultiple(of: 16) && count > 0)
-    var values = (0..<count).map { _ in Float(next() & 0xff_ffff) / 16_777_216 }
-    for start in stride(from: 0, to: count, by: 16) {
-      for index in start..<start + 8 {
-        let radius = (-2 * log(1 - values[index])).squareRoot(), angle = 2 * Float.pi * values[index + 8]
-        (values[index], values[index + 8]) = (radius * cos(angle), radius * sin(angle))
-      }
-    }
-    return Tensor(shape, values)
   }
 }

@@ -3,6 +3,9 @@ import Tensors
 import Testing
 
 /// Trajectories against diffusers 0.42.1, within 1e-5 relative L2 at every stored step.
+///
+/// All agree to better than 1e-6 but Euler at zero terminal SNR (6.5e-6), where the reference's Float32 square root
+/// rounds the first noise level, sqrt(16777215), up to 4096 and the step from there cancels all but its last bits.
 @Suite struct GoldenTests {
   static let shared = Result { try SharedFixture.load() }
   static func cases(_ file: String) -> [GoldenCase] { (try? GoldenCase.load(file)) ?? [] }
@@ -41,14 +44,11 @@ import Testing
       #expect(relativeError(result.elements, noised.values) <= 1e-6)
     }
     var random = ReplayedNoise(shared.noise.map(shared.tensor))
-    var worst = 0.0
     try run(&scheduler, golden, shared, random: &random) { index, sample in
       guard let snapshot = golden.samples.first(where: { $0.after == index + 1 }) else { return }
       let error = relativeError(sample.elements, snapshot.values)
-      worst = max(worst, error)
       #expect(error <= 1e-5, "after step \(index + 1)")
     }
-    Attachment.record("\(golden.configuration._className ?? "") \(golden.name): \(worst)", named: "worst-error.txt")
   }
 
   /// The reference's toy model, over all steps.

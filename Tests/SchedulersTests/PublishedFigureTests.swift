@@ -79,7 +79,7 @@ struct PublishedLoop: Sendable, CustomTestStringConvertible {
       SchedulerConfiguration.self, from: Data("{\(loop.json)}".utf8), path: loop.name)
     var scheduler = try makeScheduler(configuration: configuration)
     try scheduler.setTimesteps(loop.steps)
-    var random = TorchNoise(seed: 0)
+    var random = TorchRandom(seed: 0)
     // Elements count up along every axis, the batch fastest.
     let count = 12 * loop.size.reduce(1, *)
     let axes = [loop.size.count + 1] + Array(0...loop.size.count)
@@ -111,7 +111,9 @@ struct PublishedLoop: Sendable, CustomTestStringConvertible {
     configuration.useKarrasSigmas = true
     var scheduler = try UniPCMultistepScheduler(configuration)
     try scheduler.setTimesteps(5)
-    let expected: [Float] = [0.9950248599052429, 0.9787454605102539, 0.8774884343147278, 0.3604971766471863, 0.009900986]
+    let expected: [Float] = [
+      0.9950248599052429, 0.9787454605102539, 0.8774884343147278, 0.3604971766471863, 0.009900986,
+    ]
     #expect(scheduler.timesteps == expected.map { ($0 * 1000).rounded(.towardZero) })
   }
 }

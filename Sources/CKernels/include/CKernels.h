@@ -17,12 +17,12 @@ tk_level tk_cpu_level(void);
 void tk_limit_level(tk_level level);
 /// Physical cores the process may run on, at least 1.
 int tk_physical_cores(void);
-/// What OpenBLAS calls its code path.
-const char *tk_blas_name(void);
 
 // Packing. `values` is W[n x k] with row stride ldw.
 size_t tk_packed_count(size_t n, size_t k_rounded);
 void tk_pack_f32(size_t panel, size_t n, size_t k, const float *w, size_t ldw, float *packed);
+/// The same for a matrix stored as its transpose, w[k x n] with row stride ldw.
+void tk_pack_transposed_f32(size_t panel, size_t n, size_t k, const float *w, size_t ldw, float *packed);
 void tk_pack_bf16_from_f32(size_t panel, size_t n, size_t k, const float *w, size_t ldw, uint32_t *packed);
 void tk_pack_bf16_from_bf16(size_t panel, size_t n, size_t k, const uint16_t *w, size_t ldw, uint32_t *packed);
 
@@ -37,10 +37,6 @@ void tk_gemm_f32(size_t m, size_t n, size_t k, const float *a, size_t lda, const
 /// The same with bf16 operands and fp32 sums; k even, lda in elements and even.
 void tk_gemm_bf16(size_t m, size_t n, size_t k, const uint16_t *a, size_t lda, const uint32_t *packed,
                   const float *bias, int accumulate, float *c, size_t ldc);
-/// OpenBLAS on the calling thread: c[m x n] = alpha * a[m x k] * b + beta * c, b[n x k] if transposed, else b[k x n].
-void tk_sgemm(int b_transposed, size_t m, size_t n, size_t k, float alpha, const float *a, size_t lda, const float *b,
-              size_t ldb, float beta, float *c, size_t ldc);
-
 // Elementwise, over `count` values.
 typedef enum { TK_GELU_TANH, TK_GELU_ERF, TK_SILU, TK_RELU, TK_TANH } tk_activation;
 void tk_activate(tk_activation kind, size_t count, const float *x, float *y);
