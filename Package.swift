@@ -21,12 +21,10 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
   ],
   targets: [
-    // C libraries and kernels.
-    .systemLibrary(
-      name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"]), .brew(["openblas"])]),
+    // Kernels, and doors to C libraries.
     .target(name: "CPNG", linkerSettings: [.linkedLibrary("png")]),
     .target(name: "CSentencePiece", linkerSettings: [.linkedLibrary("sentencepiece")]),
-    .target(name: "CKernels", dependencies: ["COpenBLAS"]),
+    .target(name: "CKernels"),
 
     // Arithmetic.
     .target(name: "Tensors"),

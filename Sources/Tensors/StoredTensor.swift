@@ -40,6 +40,23 @@ public struct StoredTensor: Sendable {
     return result
   }
 
+  /// Chosen entries of the first axis as Float32, without touching the rest: `[indices.count, ...]`.
+  public func rows(_ indices: [Int]) -> Tensor {
+    let size = range.count / max(shape[0], 1)
+    let rows = indices.map { index in
+      precondition(index >= 0 && index < shape[0], "row \(index) of \(shape)")
+      let start = range.lowerBound + index * size
+      return StoredTensor(type: type, shape: [1] + shape.dropFirst(), file: file, range: start..<start + size).floats()
+    }
+    return Tensor.concatenated(rows, axis: 0)
+  }
+
+  /// Whether two stored tensors hold the same type, shape and bytes.
+  public func hasSameBytes(as other: StoredTensor) -> Bool {
+    type == other.type && shape == other.shape
+      && withBytes { a in other.withBytes { b in a.elementsEqual(b) } }
+  }
+
   /// The values as integers, for integer and boolean types. `nil` for floating-point ones.
   public func integers() -> [Int]? {
     func read<T: FixedWidthInteger>(_: T.Type) -> [Int] {

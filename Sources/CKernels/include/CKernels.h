@@ -1,1 +1,65 @@
+// The whole C surface of Tessera's arithmetic: plain pointers and sizes, scratch passed in. Nothing here allocates,
+// prints, keeps state or knows what a model is. Every function runs on the calling thread only.
+//
+// Layouts are row-major. "Packed" matrices are the right-hand sides of products, W[N x K] (one row per output), cut
+// into panels of 32 outputs: panel p holds, for every k (fp32) or pair of k (bf16), 32 consecutive outputs. The last
+// panel is padded with zeros.
 #pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+enum { TK_PANEL = 32 };
+
+/// Which code path this processor gets.
+typedef enum { TK_PORTABLE = 0, TK_AVX2 = 1, TK_AVX512 = 2, TK_AVX512_BF16 = 3 } tk_level;
+tk_level tk_cpu_level(void);
+/// Restricts the code path to at most `level`, for tests. Call before any other thread runs kernels.
+void tk_limit_level(tk_level level);
+/// Physical cores the process may run on, at least 1.
+int tk_physical_cores(void);
+
+// Packing. `values` is W[n x k] with row stride ldw.
+size_t tk_packed_count(size_t n, size_t k_rounded);
+void tk_pack_f32(size_t panel, size_t n, size_t k, const float *w, size_t ldw, float *packed);
+/// The same for a matrix stored as its transpose, w[k x n] with row stride ldw.
+void tk_pack_transposed_f32(size_t panel, size_t n, size_t k, const float *w, size_t ldw, float *packed);
+void tk_pack_bf16_from_f32(size_t panel, size_t n, size_t k, const float *w, size_t ldw, uint32_t *packed);
+void tk_pack_bf16_from_bf16(size_t panel, size_t n, size_t k, const uint16_t *w, size_t ldw, uint32_t *packed);
+
+/// Round to nearest even.
+void tk_f32_to_bf16(size_t count, const float *x, uint16_t *y);
+/// Rows of x[m x k] to bf16 rows of ldy elements, the tail of each row set to zero.
+void tk_rows_to_bf16(size_t m, size_t k, const float *x, size_t ldx, uint16_t *y, size_t ldy);
+
+/// c[m x n] = (accumulate ? c : bias or 0) + a[m x k] * W^T, W packed. `lda` may be smaller than k (overlapping rows).
+void tk_gemm_f32(size_t m, size_t n, size_t k, const float *a, size_t lda, const float *packed, const float *bias,
+                 int accumulate, float *c, size_t ldc);
+/// The same with bf16 operands and fp32 sums; k even, lda in elements and even.
+void tk_gemm_bf16(size_t m, size_t n, size_t k, const uint16_t *a, size_t lda, const uint32_t *packed,
+                  const float *bias, int accumulate, float *c, size_t ldc);
+// Elementwise, over `count` values.
+typedef enum { TK_GELU_TANH, TK_GELU_ERF, TK_SILU, TK_RELU, TK_TANH } tk_activation;
+void tk_activate(tk_activation kind, size_t count, const float *x, float *y);
+void tk_add(size_t count, const float *a, const float *b, float *y);
+void tk_multiply(size_t count, const float *a, const float *b, float *y);
+/// y = a * x + b * y.
+void tk_scale_add(size_t count, float a, const float *x, float b, float *y);
+/// y[c] = x[c] + gate[c] * r[c] for one row.
+void tk_gate_add(size_t count, const float *x, const float *gate, const float *r, float *y);
+
+// Rows of `count` values.
+/// y = (x - mean) / sqrt(variance + epsilon) * scale + shift; null scale means 1, null shift 0; `one_plus` adds 1 to scale.
+void tk_layer_norm(size_t count, const float *x, float epsilon, const float *scale, int one_plus, const float *shift,
+                   float *y);
+void tk_rms_norm(size_t count, const float *x, float epsilon, const float *scale, float *y);
+/// In place: x = softmax(x + bias), bias may be null.
+void tk_softmax(size_t count, float *x, const float *bias);
+/// Sums x and x^2 of a channels-last block: x[pixels x channels], channels first..<first+count, into sums[2].
+void tk_group_sums(size_t pixels, size_t channels, size_t first, size_t count, const float *x, double *sums);
+/// y = x * scale[c] + shift[c] over pixels, then SiLU if `silu`.
+void tk_channel_affine(size_t pixels, size_t channels, const float *x, const float *scale, const float *shift, int silu,
+                       float *y);
+
+// Peaks, for benchmarks: runs for `iterations` and returns the floating-point operations done.
+double tk_probe_f32(size_t iterations);
+double tk_probe_bf16(size_t iterations);

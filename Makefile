@@ -1,0 +1,49 @@
+# Tessera: make demo draws a picture, make test runs all tests. Both install what is missing and build.
+
+PACKAGES := libstdc++-12-dev libpng-dev libsentencepiece-dev
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+DEMO_PROMPT ?= a large red sphere on a grey floor
+BUILD := swift build -c release
+BIN := .build/release
+
+.PHONY: all build demo test check lint dependencies clean
+
+all: build
+
+build: dependencies
+	$(BUILD)
+
+demo: dependencies
+	$(BUILD) --product generate-image
+	$(BIN)/generate-image --prompt "$(DEMO_PROMPT)" --seed 4 --output outputs/demo.png
+
+test: dependencies
+	swift test -c release
+
+# Everything test does, and the style of the sources.
+check: lint test
+
+lint:
+	swift format lint --strict --recursive Package.swift Sources Tests
+
+dependencies:
+	@command -v swift >/dev/null || { \
+	  echo "make: swift is not on the path; install Swift 6.2 or newer from https://www.swift.org/install" >&2; exit 1; }
+ifeq ($(shell uname -s),Linux)
+	@command -v dpkg-query >/dev/null || exit 0; missing=; \
+	for package in $(PACKAGES); do \
+	  dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+	  echo "make: installing$$missing"; \
+	  export DEBIAN_FRONTEND=noninteractive; \
+	  $(SUDO) apt-get install -y --no-install-recommends $$missing >/dev/null 2>&1 \
+	    || { $(SUDO) apt-get update && $(SUDO) apt-get install -y --no-install-recommends $$missing; }; \
+	fi
+else
+	@command -v brew >/dev/null && brew list libpng sentencepiece >/dev/null 2>&1 || { \
+	  echo "make: install the libraries first: brew install libpng sentencepiece" >&2; exit 1; }
+endif
+
+clean:
+	rm -rf .build

@@ -1,0 +1,63 @@
+// What this processor can do. The only file with system calls in this target.
+#define _GNU_SOURCE
+#include "dispatch.h"
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
+static atomic_int level_cache = -1;
+static atomic_int level_limit = TK_AVX512_BF16;
+
+tk_level tk_cpu_level(void) {
+  int cached = atomic_load_explicit(&level_cache, memory_order_relaxed);
+  if (cached >= 0) return (tk_level)cached;
+  int level = TK_PORTABLE;
+#if TK_X86
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) level = TK_AVX2;
+  if (level == TK_AVX2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq")) {
+    level = TK_AVX512;
+    if (__builtin_cpu_supports("avx512bf16")) level = TK_AVX512_BF16;
+  }
+#endif
+  int limit = atomic_load(&level_limit);
+  if (level > limit) level = limit;
+  atomic_store(&level_cache, level);
+  return (tk_level)level;
+}
+
+void tk_limit_level(tk_level level) {
+  atomic_store(&level_limit, (int)level);
+  atomic_store(&level_cache, -1);
+}
+
+int tk_physical_cores(void) {
+#if defined(__linux__)
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return 1;
+  int cores = 0;
+  for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+    if (!CPU_ISSET(cpu, &allowed)) continue;
+    // A core counts once: by the first of its hardware threads that we may use.
+    char path[96];
+    snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list", cpu);
+    FILE *file = fopen(path, "r");
+    int first = cpu;
+    if (file) {
+      if (fscanf(file, "%d", &first) != 1) first = cpu;
+      fclose(file);
+    }
+    if (first == cpu || first < 0 || first >= CPU_SETSIZE || !CPU_ISSET(first, &allowed)) cores++;
+  }
+  return cores > 0 ? cores : 1;
+#else
+  long cores = sysconf(_SC_NPROCESSORS_ONLN);
+  return cores > 0 ? (int)cores : 1;
+#endif
+}

@@ -1,0 +1,32 @@
+// Run-time choice of the code path, and the attributes that compile one function for one processor.
+#pragma once
+#include "CKernels.h"
+
+#if defined(__x86_64__)
+#define TK_X86 1
+#include <immintrin.h>
+#define TK_TARGET_AVX2 __attribute__((target("avx2,fma,f16c")))
+#define TK_TARGET_AVX512 __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c")))
+#define TK_TARGET_BF16 __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,avx512bf16,avx2,fma,f16c")))
+#else
+#define TK_X86 0
+#endif
+
+#define TK_INLINE static inline __attribute__((always_inline))
+
+// Defines NAME, which runs the always-inlined BODY compiled for this processor.
+#if TK_X86
+#define TK_DISPATCH(NAME, PARAMETERS, ARGUMENTS)                                                                       \
+  static void NAME##_portable PARAMETERS { NAME##_body ARGUMENTS; }                                                    \
+  TK_TARGET_AVX2 static void NAME##_avx2 PARAMETERS { NAME##_body ARGUMENTS; }                                         \
+  TK_TARGET_AVX512 static void NAME##_avx512 PARAMETERS { NAME##_body ARGUMENTS; }                                     \
+  void NAME PARAMETERS {                                                                                               \
+    tk_level level = tk_cpu_level();                                                                                   \
+    if (level >= TK_AVX512) NAME##_avx512 ARGUMENTS;                                                                   \
+    else if (level == TK_AVX2) NAME##_avx2 ARGUMENTS;                                                                  \
+    else NAME##_portable ARGUMENTS;                                                                                    \
+  }
+#else
+#define TK_DISPATCH(NAME, PARAMETERS, ARGUMENTS)                                                                       \
+  void NAME PARAMETERS { NAME##_body ARGUMENTS; }
+#endif

@@ -1,0 +1,49 @@
+import Tensors
+
+/// A place in a component's weights: the store and a dotted path. Layers pull their tensors from a scope at init, so a
+/// layer's init is its weight map.
+public struct WeightScope: Sendable {
+  public let store: WeightStore
+  /// Path from the root, without a trailing dot.
+  public let path: String
+  /// The type that matrices are prepared in below this scope.
+  public let precision: Precision
+
+  /// The scope of a child, such as `weights["transformer_blocks"][3]["attn1"]`.
+  public subscript(_ child: String) -> WeightScope {
+    WeightScope(store: store, path: full(child), precision: precision)
+  }
+  /// The scope of a numbered child.
+  public subscript(_ index: Int) -> WeightScope { self[String(index)] }
+
+  /// The same place, with matrices prepared in another type.
+  public func with(_ precision: Precision) -> WeightScope {
+    WeightScope(store: store, path: path, precision: precision)
+  }
+
+  /// Whether the checkpoint has this tensor.
+  public func contains(_ name: String) -> Bool { store.find(full(name)) != nil }
+
+  /// The shape of a tensor, without counting it as read.
+  public func shape(of name: String) -> [Int]? { store.find(full(name))?.shape }
+
+  /// Counts a tensor as read that is known to be unused, such as a position table that is computed instead.
+  public func skip(_ name: String) { _ = try? store.take(full(name)) }
+
+  /// A tensor where it lies, shape-checked.
+  public func stored(_ name: String, _ shape: [Int]) throws -> StoredTensor {
+    let tensor = try store.take(full(name))
+    guard tensor.shape == shape else {
+      throw CheckpointError.wrongShape(name: full(name), path: store.path, expected: shape, found: tensor.shape)
+    }
+    guard [.float32, .float16, .bfloat16, .float64].contains(tensor.type) else {
+      throw CheckpointError.wrongType(name: full(name), path: store.path, found: tensor.type.rawValue)
+    }
+    return tensor
+  }
+
+  /// A tensor as Float32, shape-checked: a view of the file where it holds Float32, else a converted copy.
+  public func tensor(_ name: String, _ shape: Int...) throws -> Tensor { try stored(name, shape).floats() }
+
+  private func full(_ name: String) -> String { path.isEmpty ? name : "\(path).\(name)" }
+}

@@ -1,0 +1,81 @@
+import DiffusionPipelines
+import Foundation
+import Kernels
+import Schedulers
+
+extension ProcessorTraits {
+  /// This machine's.
+  public static var current: ProcessorTraits {
+    let speed: CPUSpeed =
+      switch Processor.level {
+      case .portable: .portable
+      case .avx2: .avx2
+      case .avx512: .avx512
+      case .avx512BF16: .avx512BFloat16
+      }
+    return ProcessorTraits(physicalCores: max(1, Processor.physicalCores), speed: speed)
+  }
+}
+
+extension CommandEnvironment {
+  /// The process's own streams, files, clock and Ctrl-C.
+  public static func live(
+    makeGenerator: @escaping (PipelineFolder, GeneratorOptions) throws -> any ImageGenerator
+  ) -> CommandEnvironment {
+    let start = ContinuousClock.now
+    return CommandEnvironment(
+      writeOutput: { FileHandle.standardOutput.write(Data($0.utf8)) },
+      writeError: { FileHandle.standardError.write(Data($0.utf8)) },
+      errorIsTerminal: isatty(STDERR_FILENO) == 1 && ProcessInfo.processInfo.environment["TERM"] != "dumb",
+      readStandardInput: { try FileHandle.standardInput.readToEnd() ?? Data() },
+      processor: .current,
+      drawSeed: { UInt64(UInt32.random(in: .min ... .max)) },
+      now: {
+        let passed = (ContinuousClock.now - start).components
+        return Double(passed.seconds) + Double(passed.attoseconds) * 1e-18
+      },
+      stopRequested: { StopSignal.shared.isRequested },
+      checkScheduler: checkScheduler,
+      encodePNG: { _, _ in throw CommandError(.unavailable, "PNG files cannot be written by this build") },
+      readRecord: { _ in throw CommandError(.unavailable, "PNG files cannot be read by this build") },
+      proveWritable: proveWritable,
+      writeFile: { bytes, path in
+        do {
+          try Data(bytes).write(to: URL(fileURLWithPath: path), options: .atomic)
+        } catch {
+          throw CommandError(.failedWhileRunning, "\(path): cannot be written")
+        }
+      },
+      makeGenerator: makeGenerator)
+  }
+
+  /// Begins to listen for Ctrl-C, and says once what it does.
+  public static func listenForStop() {
+    StopSignal.shared.listen {
+      let text = "\nstopping after this step; the unfinished picture is not saved. Ctrl-C again stops now\n"
+      FileHandle.standardError.write(Data(text.utf8))
+    }
+  }
+
+  private static func checkScheduler(_ request: GenerationRequest, _ folder: PipelineFolder) throws {
+    let configuration = try SchedulerConfiguration(contentsOf: folder.configFile(of: "scheduler"))
+    do {
+      var scheduler = try makeScheduler(named: request.scheduler, configuration: configuration)
+      try scheduler.setTimesteps(request.steps)
+    } catch SchedulerError.invalid(let scheduler, let reason) {
+      throw CommandError.usage("\(scheduler): \(reason)")
+    }
+  }
+
+  private static func proveWritable(_ path: String) throws {
+    let folder = URL(fileURLWithPath: path).deletingLastPathComponent()
+    let probe = folder.appendingPathComponent(".tessera-\(UInt64.random(in: .min ... .max))")
+    do {
+      try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+      try Data().write(to: probe)
+      try FileManager.default.removeItem(at: probe)
+    } catch {
+      throw CommandError(.cannotWrite, "\(path): the folder cannot be written to")
+    }
+  }
+}

@@ -1,0 +1,44 @@
+import DiffusionPipelines
+import Foundation
+
+/// What of the processor matters to defaults and estimates.
+public struct ProcessorTraits: Sendable, Hashable {
+  public var physicalCores: Int
+  public var speed: CPUSpeed
+  public var hasBFloat16: Bool { speed == .avx512BFloat16 }
+
+  public init(physicalCores: Int, speed: CPUSpeed) {
+    self.physicalCores = physicalCores
+    self.speed = speed
+  }
+}
+
+/// Everything of the outside world that a command touches, so that tests can stand in for it.
+public struct CommandEnvironment {
+  /// Writes text to standard output or standard error as it is.
+  public var writeOutput: (String) -> Void
+  public var writeError: (String) -> Void
+  /// Whether standard error is a terminal, where one line can be drawn over and over.
+  public var errorIsTerminal: Bool
+  public var readStandardInput: () throws -> Data
+  public var processor: ProcessorTraits
+  public var drawSeed: () -> UInt64
+  /// Seconds on a clock that never goes back.
+  public var now: () -> Double
+  /// Whether the user asked to stop.
+  public var stopRequested: () -> Bool
+  /// Throws unless the request's scheduler exists, fits the folder's configuration and takes that many steps.
+  public var checkScheduler: (GenerationRequest, PipelineFolder) throws -> Void
+  /// A picture as a PNG file's bytes, with the run's record in its metadata.
+  public var encodePNG: (RGBImage, RunRecord?) throws -> [UInt8]
+  /// The run record in a PNG file's metadata, as JSON.
+  public var readRecord: (Data) throws -> String?
+  /// Throws unless a file can be made at this path; makes its folder.
+  public var proveWritable: (String) throws -> Void
+  /// Writes a file whole or not at all.
+  public var writeFile: ([UInt8], String) throws -> Void
+  public var makeGenerator: (PipelineFolder, GeneratorOptions) throws -> any ImageGenerator
+
+  /// An error's line on standard error.
+  func report(_ error: any Error) { writeError("error: \(errorLine(for: error))\n") }
+}

@@ -1,0 +1,82 @@
+import Checkpoints
+import DiffusionModels
+import DiffusionPipelines
+import Foundation
+import Schedulers
+import Tensors
+import TolerantJSON
+
+/// Exit codes, by the meanings of `sysexits.h` where it has them.
+public enum ExitStatus: Int32, Sendable, Hashable {
+  case done = 0
+  /// Some results of a batch failed; the others were made.
+  case someFailed = 1
+  case usage = 64
+  case badData = 65
+  case inputMissing = 66
+  case unavailable = 69
+  /// A mistake of this program's own.
+  case internalError = 70
+  case overMemoryLimit = 71
+  case cannotWrite = 73
+  case failedWhileRunning = 74
+  case stopped = 130
+}
+
+/// An error of the command line's own: its exit status, and one line that says what, where, expected and found.
+public struct CommandError: Error, Sendable, Hashable, CustomStringConvertible {
+  public let status: ExitStatus
+  public let description: String
+
+  public init(_ status: ExitStatus, _ description: String) {
+    self.status = status
+    self.description = description
+  }
+
+  static func usage(_ description: String) -> CommandError { CommandError(.usage, description) }
+}
+
+/// The exit status an error asks for.
+public func exitStatus(for error: any Error) -> ExitStatus {
+  switch error {
+  case let error as CommandError: return error.status
+  case is GenerationStopped: return .stopped
+  case let error as PipelineError:
+    switch error {
+    case .missing: return .inputMissing
+    case .badData, .notFinite: return .badData
+    case .unsupported: return .unavailable
+    case .badRequest: return .usage
+    }
+  case let failure as TolerantJSON.Failure: return failure.isMissing ? .inputMissing : .badData
+  case let failure as MappedFile.Failure: return failure.isMissing ? .inputMissing : .badData
+  case let error as CheckpointError:
+    if case .missing = error { return .inputMissing }
+    return .badData
+  case let error as ModelError:
+    if case .unsupported = error { return .unavailable }
+    return .badData
+  case let error as SchedulerError:
+    switch error {
+    case .unknownScheduler, .incompatible: return .usage
+    case .unsupported: return .unavailable
+    case .invalid, .missingClassName: return .badData
+    }
+  case let error as CocoaError:
+    switch error.code {
+    case .fileNoSuchFile, .fileReadNoSuchFile: return .inputMissing
+    case .fileWriteNoPermission, .fileWriteInvalidFileName, .fileWriteVolumeReadOnly: return .cannotWrite
+    default: return .failedWhileRunning
+    }
+  default: return .internalError
+  }
+}
+
+/// The exit code an error asks for, as a number.
+public func exitCode(for error: any Error) -> Int32 { exitStatus(for: error).rawValue }
+
+/// What to print after `error: `: always one line.
+public func errorLine(for error: any Error) -> String {
+  let text = String(describing: error)
+  return text.split(whereSeparator: \.isNewline).map { $0.trimmingCharacters(in: .whitespaces) }.joined(separator: " ")
+}

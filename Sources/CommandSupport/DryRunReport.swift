@@ -1,0 +1,114 @@
+import DiffusionPipelines
+import Foundation
+
+/// What `--dry-run` prints: the cost of the first result, and of the whole run.
+struct DryRunReport: Encodable {
+  struct Attention: Encodable {
+    var method: String
+    var options: [String: JSONValue]
+    /// Of sparse calls, where it can be known beforehand.
+    var density: Double?
+    var runDensity: Double?
+
+    private enum CodingKeys: CodingKey { case method, options, density, runDensity }
+
+    func encode(to encoder: any Encoder) throws {
+      var container = encoder.container(keyedBy: CodingKeys.self)
+      try container.encode(method, forKey: .method)
+      try container.encode(options, forKey: .options)
+      try container.encode(density, forKey: .density)
+      try container.encode(runDensity, forKey: .runDensity)
+    }
+  }
+
+  var pipeline, className: String
+  var width, height, modelWidth, modelHeight, steps: Int
+  var guidanceScale: Double
+  var seed: UInt64
+  var dtype: String
+  var threads: Int
+  var output: String
+  var tokenGrid: [Int]
+  var tokens: Int
+  var attention: Attention
+  var weightsBytes: [String: Int]
+  var peakMemoryBytes: [String: Int]
+  var flops: Double
+  var estimatedSeconds: Double
+  /// Results of the run, and their cost together.
+  var results: Int
+  var totalFlops: Double
+  var totalEstimatedSeconds: Double
+
+  private var phases: [MemoryEstimate.Phase]
+
+  private enum CodingKeys: CodingKey {
+    case pipeline, className, width, height, modelWidth, modelHeight, steps, guidanceScale, seed, dtype, threads, output
+    case tokenGrid, tokens, attention, weightsBytes, peakMemoryBytes, flops, estimatedSeconds, results, totalFlops
+    case totalEstimatedSeconds
+  }
+
+  /// `nil` for a plan without a valid result.
+  init?(_ plan: ImagePlan, processor: ProcessorTraits) {
+    guard let first = plan.images.first else { return nil }
+    let request = first.request
+    let cores = min(plan.threads, max(1, processor.physicalCores))
+    let estimates = plan.images.map { MemoryEstimate($0.request, geometry: plan.geometry, weights: plan.weights) }
+    let estimate = estimates[0]
+    let seconds = estimates.map { $0.seconds(cores: cores, speed: processor.speed) }
+    let isDense = request.attention.method == "dense"
+    pipeline = plan.folder.path
+    className = plan.folder.kind.rawValue
+    (width, height, modelWidth, modelHeight) = (request.width, request.height, request.modelWidth, request.modelHeight)
+    (steps, guidanceScale, seed) = (request.steps, request.guidanceScale, request.seed)
+    dtype = request.precision.rawValue
+    threads = plan.threads
+    output = first.output
+    tokenGrid = estimate.tokenGrid
+    tokens = estimate.tokens
+    attention = Attention(
+      method: request.attention.method, options: request.attention.options, density: isDense ? 1 : nil,
+      runDensity: isDense ? 1 : nil)
+    phases = estimate.phases
+    weightsBytes = Dictionary(uniqueKeysWithValues: phases.map { ($0.name, $0.weightsBytes) })
+    peakMemoryBytes = Dictionary(uniqueKeysWithValues: phases.map { ($0.name, $0.peakBytes) })
+    flops = estimate.flops
+    estimatedSeconds = seconds[0]
+    results = plan.images.count
+    totalFlops = estimates.reduce(0) { $0 + $1.flops }
+    totalEstimatedSeconds = seconds.reduce(0, +)
+  }
+
+  /// The report for people.
+  var text: String {
+    let isDrawnAsAsked = modelWidth == width && modelHeight == height
+    let size = "\(width)x\(height)" + (isDrawnAsAsked ? "" : " (drawn at \(modelWidth)x\(modelHeight))")
+    var lines = [
+      "pipeline    \(pipeline) (\(className))",
+      "picture     \(size), \(steps) steps, guidance \(guidanceScale), seed \(seed), \(dtype), \(threads) threads",
+      "output      \(output)" + (results > 1 ? " and \(results - 1) more" : ""),
+      "token grid  \(tokenGrid.map(String.init).joined(separator: " x ")) = \(tokens) tokens",
+      "attention   \(attention.method), density \(attention.density.map { fixed($0, 3) } ?? "depends on content")",
+    ]
+    for phase in phases {
+      let name = phase.name + String(repeating: " ", count: max(0, 12 - phase.name.count))
+      lines.append(
+        "\(name)weights \(formatBytes(phase.weightsBytes)), peak memory \(formatBytes(phase.peakBytes)) (estimate), "
+          + "\(Self.operations(phase.flops)), \(phase.precision.rawValue)")
+    }
+    lines.append(
+      "in all      \(Self.operations(totalFlops)), about \(Self.duration(totalEstimatedSeconds)) "
+        + "(estimate, from nominal speeds)")
+    return lines.joined(separator: "\n") + "\n"
+  }
+
+  private static func operations(_ count: Double) -> String {
+    let units: [(Double, String)] = [(1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP")]
+    let unit = units.first { count >= $0.0 } ?? (1, "FLOP")
+    return "\(fixed(count / unit.0, 1)) \(unit.1)"
+  }
+
+  private static func duration(_ seconds: Double) -> String {
+    seconds < 60 ? "\(fixed(seconds, seconds < 10 ? 1 : 0)) s" : ProgressPrinter.clock(seconds)
+  }
+}

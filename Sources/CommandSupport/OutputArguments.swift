@@ -1,0 +1,39 @@
+import ArgumentParser
+
+/// Flags that say what is written, and where.
+public struct OutputArguments: ParsableArguments {
+  @Option(
+    name: [.customShort("o"), .long],
+    help: ArgumentHelp(
+      "A .png file, folder/, or a pattern such as out-%04d.png. (default: outputs/image-<seed>.png)",
+      valueName: "path"))
+  public var output: String?
+
+  @Option(help: ArgumentHelp("Write the final latents: Float32, key latents.", valueName: "file.safetensors"))
+  public var saveLatents: String?
+
+  @Option(help: ArgumentHelp("Decode a preview after every so many steps.", valueName: "steps"))
+  public var previewEvery: Int?
+
+  @Option(
+    help: ArgumentHelp(
+      "Where previews go; %04d counts steps. (default: the output's name with -preview)", valueName: "file.png"))
+  public var previewPath: String?
+
+  @Flag(inversion: .prefixedNo, help: "Write how a picture was made into the PNG, or not. (default: --metadata)")
+  public var metadata: Bool?
+
+  @Flag(help: "Print token grid, density, weights, memory, operations and a time estimate; load nothing.")
+  public var dryRun = false
+
+  @Flag(help: "Print one JSON object for each result on standard output.")
+  public var json = false
+
+  @Flag(name: [.customShort("q"), .long], help: "No progress and no notices.")
+  public var quiet = false
+
+  @Flag(name: [.customShort("v"), .long], help: "Say more about what is done.")
+  public var verbose = false
+
+  public init() {}
+}

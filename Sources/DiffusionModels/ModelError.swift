@@ -1,0 +1,24 @@
+/// A model configuration that this program does not implement, or that contradicts itself.
+public enum ModelError: Error, CustomStringConvertible, Equatable {
+  /// A configuration key whose value is not implemented.
+  case unsupported(model: String, key: String, value: String, supported: String)
+  /// A number outside what makes sense.
+  case invalid(model: String, key: String, value: String, expected: String)
+
+  public var description: String {
+    switch self {
+    case .unsupported(let model, let key, let value, let supported):
+      return "\(model): \(key) '\(value)' is not supported; supported: \(supported)"
+    case .invalid(let model, let key, let value, let expected):
+      return "\(model): \(key) is \(value), expected \(expected)"
+    }
+  }
+}
+
+/// Throws unless `value` lies in `range`, so that no configuration can ask for absurd sizes.
+func check(_ model: String, _ key: String, _ value: Int, in range: ClosedRange<Int>) throws {
+  guard range.contains(value) else {
+    throw ModelError.invalid(
+      model: model, key: key, value: String(value), expected: "\(range.lowerBound) to \(range.upperBound)")
+  }
+}

@@ -1,0 +1,172 @@
+// T5 encoder (Raffel et al. 2020, arXiv:1910.10683), version 1.1 with gated GELU.
+// Upstream: transformers, models/t5/modeling_t5.py.
+import Checkpoints
+import Foundation
+import Kernels
+import NN
+import Tensors
+
+/// `config.json` of a `T5EncoderModel`. Absent keys have the class's defaults.
+public struct T5Configuration: Decodable, Sendable {
+  public var dModel: Int?, dKv: Int?, dFf: Int?, numLayers: Int?, numHeads: Int?, vocabSize: Int?
+  public var relativeAttentionNumBuckets: Int?, relativeAttentionMaxDistance: Int?
+  public var layerNormEpsilon: Float?
+  public var feedForwardProj: String?
+
+  public var width: Int { dModel ?? 512 }
+  public var headSize: Int { dKv ?? 64 }
+  public var hiddenSize: Int { dFf ?? 2048 }
+  public var layers: Int { numLayers ?? 6 }
+  public var heads: Int { numHeads ?? 8 }
+  public var vocabulary: Int { vocabSize ?? 32128 }
+  var buckets: Int { relativeAttentionNumBuckets ?? 32 }
+  var maxDistance: Int { relativeAttentionMaxDistance ?? 128 }
+  var epsilon: Float { layerNormEpsilon ?? 1e-6 }
+
+  func feedForward() throws -> (activation: Activation, isGated: Bool) {
+    switch feedForwardProj ?? "relu" {
+    case "gated-gelu": return (.geluTanh, true)
+    case "gated-silu": return (.silu, true)
+    case "relu": return (.relu, false)
+    case let other:
+      throw ModelError.unsupported(
+        model: T5EncoderModel.className, key: "feed_forward_proj", value: other,
+        supported: "gated-gelu, gated-silu, relu")
+    }
+  }
+
+  func validate() throws {
+    let model = T5EncoderModel.className
+    try check(model, "d_model", width, in: 1...65536)
+    try check(model, "d_kv", headSize, in: 1...4096)
+    try check(model, "d_ff", hiddenSize, in: 1...1_048_576)
+    try check(model, "num_layers", layers, in: 1...1024)
+    try check(model, "num_heads", heads, in: 1...1024)
+    try check(model, "vocab_size", vocabulary, in: 1...10_000_000)
+    try check(model, "relative_attention_num_buckets", buckets, in: 4...65536)
+    try check(model, "relative_attention_max_distance", maxDistance, in: buckets / 4 + 1...10_000_000)
+  }
+}
+
+/// Turns token ids into embeddings. Weights are prepared, used and let go one layer at a time, so that an encoder of
+/// billions of parameters never exists twice.
+public struct T5EncoderModel {
+  public static let className = "T5EncoderModel"
+
+  public let configuration: T5Configuration
+  private let weights: WeightScope
+  private let activation: Activation, isGated: Bool
+
+  public init(_ configuration: T5Configuration, weights: WeightScope) throws {
+    try configuration.validate()
+    (activation, isGated) = try configuration.feedForward()
+    self.configuration = configuration
+    self.weights = weights
+  }
+
+  /// - Parameters:
+  ///   - sequences: token ids, without padding; each sequence attends to itself only, so that padding tokens, which
+  ///     upstream masks, need not be computed.
+  ///   - progress: called before each layer with its index; throwing stops.
+  /// - Returns: for each sequence the last hidden state, `[1, L, D]`.
+  public func callAsFunction(_ sequences: [[Int]], progress: (Int) throws -> Void = { _ in }) throws -> [Tensor] {
+    let config = configuration
+    let encoder = weights["encoder"]
+    let embedding = try weights.contains("shared.weight")
+      ? weights.stored("shared.weight", [config.vocabulary, config.width])
+      : encoder.stored("embed_tokens.weight", [config.vocabulary, config.width])
+    encoder.skip("embed_tokens.weight")
+    for id in sequences.joined() where id < 0 || id >= config.vocabulary {
+      throw ModelError.invalid(
+        model: Self.className, key: "token id", value: String(id), expected: "less than vocab_size \(config.vocabulary)")
+    }
+    var states = sequences.map { embedding.rows($0).reshaped(1, $0.count, config.width) }
+    let biases = try relativeBiases(Set(sequences.map(\.count)))
+    for layer in 0..<config.layers {
+      try progress(layer)
+      let scope = encoder["block"][layer]["layer"]
+      let attention = try T5SelfAttention(scope[0], config)
+      let feedForward = try T5FeedForward(scope[1], config, activation, isGated: isGated)
+      states = states.map { feedForward(attention($0, bias: biases[$0.shape[1]]!)) }
+      encoder.store.discardPages(below: encoder["block"][layer].path)
+    }
+    let norm = try RMSNorm(encoder["final_layer_norm"], config.width, epsilon: config.epsilon)
+    return states.map { norm($0) }
+  }
+
+  /// The learned bias by relative position, shared by all layers: `[h, L, L]` for each length.
+  private func relativeBiases(_ lengths: Set<Int>) throws -> [Int: Tensor] {
+    let config = configuration
+    let table = try weights["encoder"]["block"][0]["layer"][0]["SelfAttention"]["relative_attention_bias"]
+      .tensor("weight", config.buckets, config.heads).elements
+    var result: [Int: Tensor] = [:]
+    for length in lengths {
+      let buckets = (1 - length..<length).map { bucket(keyMinusQuery: $0) }
+      var elements: [Float] = []
+      elements.reserveCapacity(config.heads * length * length)
+      for head in 0..<config.heads {
+        for query in 0..<length {
+          for key in 0..<length { elements.append(table[buckets[key - query + length - 1] * config.heads + head]) }
+        }
+      }
+      result[length] = Tensor([config.heads, length, length], elements)
+    }
+    return result
+  }
+
+  /// Which bucket a distance falls in: half of them for keys after the query; near distances one each, far ones
+  /// logarithmically up to the maximum distance.
+  private func bucket(keyMinusQuery: Int) -> Int {
+    let half = configuration.buckets / 2, exact = half / 2
+    let side = keyMinusQuery > 0 ? half : 0
+    let distance = abs(keyMinusQuery)
+    if distance < exact { return side + distance }
+    // Float32 as upstream, since the quotient decides which bucket a boundary falls in.
+    let ratio = Float(log(Double(Float(distance) / Float(exact)))) / Float(log(Double(configuration.maxDistance) / Double(exact)))
+    return side + min(exact + Int(ratio * Float(half - exact)), half - 1)
+  }
+}
+
+/// Norm, unscaled self-attention with relative bias, residual. Checkpoint: `SelfAttention.{q,k,v,o}`, `layer_norm`.
+private struct T5SelfAttention {
+  let q: Linear, k: Linear, v: Linear, o: Linear, norm: RMSNorm, heads: Int
+
+  init(_ weights: WeightScope, _ config: T5Configuration) throws {
+    let inner = config.heads * config.headSize, scope = weights["SelfAttention"]
+    q = try Linear(scope["q"], config.width, inner, bias: false)
+    k = try Linear(scope["k"], config.width, inner, bias: false)
+    v = try Linear(scope["v"], config.width, inner, bias: false)
+    o = try Linear(scope["o"], inner, config.width, bias: false)
+    norm = try RMSNorm(weights["layer_norm"], config.width, epsilon: config.epsilon)
+    heads = config.heads
+  }
+
+  /// `x`: `[1, L, D]`; `bias`: `[h, L, L]`.
+  func callAsFunction(_ x: Tensor, bias: Tensor) -> Tensor {
+    let y = norm(x)
+    let attended = denseAttention(
+      splitHeads(q(y), heads), splitHeads(k(y), heads), splitHeads(v(y), heads), scale: 1, scoreBias: bias)
+    return add(x, o(mergeHeads(attended)))
+  }
+}
+
+/// Norm, feed-forward (gated or plain), residual. Checkpoint: `DenseReluDense.{wi_0,wi_1,wo}` or `{wi,wo}`.
+private struct T5FeedForward {
+  let gate: Linear, linear: Linear?, output: Linear, norm: RMSNorm, activation: Activation
+
+  init(_ weights: WeightScope, _ config: T5Configuration, _ activation: Activation, isGated: Bool) throws {
+    let scope = weights["DenseReluDense"]
+    gate = try Linear(scope[isGated ? "wi_0" : "wi"], config.width, config.hiddenSize, bias: false)
+    linear = isGated ? try Linear(scope["wi_1"], config.width, config.hiddenSize, bias: false) : nil
+    output = try Linear(scope["wo"], config.hiddenSize, config.width, bias: false)
+    norm = try RMSNorm(weights["layer_norm"], config.width, epsilon: config.epsilon)
+    self.activation = activation
+  }
+
+  /// `[1, L, D]` to the same.
+  func callAsFunction(_ x: Tensor) -> Tensor {
+    let y = norm(x)
+    let hidden = gate(y, activation)
+    return add(x, output(linear.map { multiply(hidden, $0(y)) } ?? hidden))
+  }
+}

@@ -1,0 +1,175 @@
+import Tensors
+
+/// Whether a size is mapped to the nearest size the model was trained on, as the published PixArt pipelines do.
+public enum ResolutionBinning: String, Sendable, Hashable, CaseIterable, Codable {
+  /// Map it where sizes are published for the model, and bring the result back to the size asked for.
+  case auto
+  case off
+}
+
+/// The generator that noise is drawn from.
+public enum NoiseGenerator: String, Sendable, Hashable, CaseIterable, Codable {
+  /// PyTorch's CPU generator: the same seed gives the same noise as diffusers.
+  case torch
+  case philox
+}
+
+/// Whether latents are decoded in tiles.
+public enum AutoencoderTiling: String, Sendable, Hashable, CaseIterable, Codable {
+  /// Tiles where the whole picture would not fit the memory there is; the reason is said.
+  case auto
+  case on, off
+}
+
+/// A class by its id, and its name where the folder gives one.
+public struct ClassLabel: Sendable, Hashable, Codable {
+  public var id: Int
+  public var name: String?
+
+  public init(id: Int, name: String? = nil) {
+    self.id = id
+    self.name = name
+  }
+}
+
+/// What self-attention reads: the method's name, its options, and what stays dense whatever the method.
+public struct AttentionChoice: Sendable, Hashable, Codable {
+  public var method: String
+  public var options: [String: JSONValue]
+  /// First steps kept dense; `nil` leaves it to the method.
+  public var denseSteps: Int?
+  /// First layers kept dense; `nil` leaves it to the method.
+  public var denseLayers: Int?
+
+  public init(
+    method: String = "dense", options: [String: JSONValue] = [:], denseSteps: Int? = nil, denseLayers: Int? = nil
+  ) {
+    self.method = method
+    self.options = options
+    self.denseSteps = denseSteps
+    self.denseLayers = denseLayers
+  }
+
+  /// Every key block, always.
+  public static let dense = AttentionChoice()
+  /// The methods there are.
+  public static let knownMethods = ["dense"]
+}
+
+/// One result to make, everything resolved: no default is left to the pipeline but the scheduler's own.
+public struct GenerationRequest: Sendable, Hashable {
+  public var prompt = ""
+  public var negativePrompt = ""
+  /// For class-conditional pipelines, in place of the prompt.
+  public var classLabel: ClassLabel?
+  /// The result's size in pixels.
+  public var width: Int
+  public var height: Int
+  /// The size the model draws, in pixels. Where it differs from the result's, the decoded picture is scaled to cover
+  /// the result's size and cropped around its centre, as upstream does.
+  public var modelWidth: Int
+  public var modelHeight: Int
+  public var steps: Int
+  /// Classifier-free guidance; 1 or less turns it off.
+  public var guidanceScale: Double
+  public var seed: UInt64
+  /// A scheduler class or short name in place of the folder's.
+  public var scheduler: String?
+  /// A shift in place of the scheduler configuration's.
+  public var flowShift: Double?
+  /// In text tokens.
+  public var maxSequenceLength: Int
+  public var cleanCaption = true
+  public var resolutionBinning = ResolutionBinning.auto
+  public var precision = Precision.float32
+  public var noise = NoiseGenerator.torch
+  public var autoencoderTiling = AutoencoderTiling.auto
+  public var attention = AttentionChoice.dense
+  /// Whether the result should carry its final latents.
+  public var wantsLatents = false
+  /// A decoded preview after every so many steps; `nil` for none.
+  public var previewEvery: Int?
+  /// Bytes that a run may take, where a limit was given.
+  public var memoryLimit: Int?
+
+  public init(
+    width: Int, height: Int, steps: Int, guidanceScale: Double, seed: UInt64, maxSequenceLength: Int
+  ) {
+    self.width = width
+    self.height = height
+    modelWidth = width
+    modelHeight = height
+    self.steps = steps
+    self.guidanceScale = guidanceScale
+    self.seed = seed
+    self.maxSequenceLength = maxSequenceLength
+  }
+
+  /// Whether each step predicts twice: with the prompt and without.
+  public var usesGuidance: Bool { guidanceScale > 1 }
+}
+
+/// A picture: 8-bit red, green, blue, rows from the top.
+public struct RGBImage: Sendable, Hashable {
+  public let width, height: Int
+  /// `3 * width * height` bytes.
+  public let pixels: [UInt8]
+
+  public init(width: Int, height: Int, pixels: [UInt8]) {
+    precondition(pixels.count == 3 * width * height, "\(pixels.count) bytes for \(width) x \(height) RGB pixels")
+    self.width = width
+    self.height = height
+    self.pixels = pixels
+  }
+}
+
+/// What a run made.
+public struct GenerationResult: Sendable {
+  public var image: RGBImage
+  /// Final latents `[B, C, H, W]`, before the autoencoder's scaling is undone.
+  public var latents: Tensor
+  public var record: RunRecord
+
+  public init(image: RGBImage, latents: Tensor, record: RunRecord) {
+    self.image = image
+    self.latents = latents
+    self.record = record
+  }
+}
+
+/// What a run reports while it goes.
+public enum GenerationEvent: Sendable {
+  /// A phase begins: `load text_encoder`, `text`, `load transformer`, `denoise`, `decode`, ...
+  case phase(String)
+  /// A step of the current phase is done; `index` counts from 1.
+  case step(index: Int, count: Int)
+  /// A decision or an oddity the user should know of.
+  case notice(String)
+  /// The picture so far, after step `index`, which counts from 1.
+  case preview(RGBImage, index: Int)
+}
+
+/// A run ended early because its caller asked for it.
+public struct GenerationStopped: Error, Sendable, Hashable, CustomStringConvertible {
+  /// Steps done when it stopped.
+  public let steps: Int
+  public init(steps: Int) { self.steps = steps }
+  public var description: String { "stopped after \(steps) steps" }
+}
+
+/// A loaded pipeline that makes images. Components are loaded when first needed and may be kept between calls.
+public protocol ImageGenerator: AnyObject {
+  /// Makes one image.
+  /// - Parameter onEvent: called on the calling thread; `false` asks to stop, and the call throws
+  ///   ``GenerationStopped``. An error it throws ends the run and is passed on.
+  func generate(
+    _ request: GenerationRequest, onEvent: (GenerationEvent) throws -> Bool
+  ) throws -> GenerationResult
+}
+
+/// What holds for all results of a process.
+public struct GeneratorOptions: Sendable, Hashable {
+  /// Threads that take part in loops.
+  public var threads: Int
+  public init(threads: Int) { self.threads = threads }
+}

@@ -1,0 +1,245 @@
+import Checkpoints
+import Foundation
+import Tensors
+
+/// What a run will cost, by phase, from configurations and the headers of weight files: no weight is read.
+///
+/// Operation counts are exact for the matrix products, convolutions and attention of the published architectures (a
+/// multiply and an add count as two) and leave out what is linear in the tokens. Peaks of memory are estimates: weights
+/// as they are prepared, plus the largest set of activations alive at once.
+public struct MemoryEstimate: Sendable, Hashable {
+  public struct Phase: Sendable, Hashable {
+    /// `text`, `denoise` or `decode`.
+    public var name: String
+    /// Weights as stored, in bytes.
+    public var weightsBytes: Int
+    /// Memory at the phase's worst moment, in bytes, the process itself included.
+    public var peakBytes: Int
+    /// Floating-point operations for one result.
+    public var flops: Double
+    /// The arithmetic of the phase's matrix products.
+    public var precision: Precision
+  }
+
+  /// Frames, height and width in tokens.
+  public let tokenGrid: [Int]
+  /// In order of the run.
+  public let phases: [Phase]
+
+  public var tokens: Int { tokenGrid.reduce(1, *) }
+  public var flops: Double { phases.reduce(0) { $0 + $1.flops } }
+  public var peakBytes: Int { phases.map(\.peakBytes).max() ?? 0 }
+  /// The phase whose peak is highest.
+  public var largestPhase: Phase? { phases.max { $0.peakBytes < $1.peakBytes } }
+
+  /// The program, its libraries and small buffers.
+  static let baseBytes = 64.0 * 1024 * 1024
+  /// Widths of hidden size alive at once in a transformer block: the residual, its normalised copy, q, k, v, the
+  /// attention's result, and the feed-forward's hidden layer, four wide, before and after its activation.
+  static let blockWidths = 14.0
+
+  /// Estimates a run of `request`.
+  public init(_ request: GenerationRequest, geometry: ModelGeometry, weights: WeightSizes) {
+    tokenGrid = geometry.tokenGrid(width: request.modelWidth, height: request.modelHeight)
+    let tokens = Double(tokenGrid.reduce(1, *)), predictions = request.usesGuidance ? 2.0 : 1.0
+    let textTokens = Double(request.maxSequenceLength)
+    let transformer = weights.transformer, decoder = weights.autoencoder
+    var phases: [Phase] = []
+    if let encoder = geometry.textEncoder, let stored = weights.textEncoder {
+      let activations = predictions * encoder.activationBytes(tokens: textTokens)
+      phases.append(
+        Phase(
+          name: "text", weightsBytes: stored.bytes,
+          peakBytes: whole(
+            Self.baseBytes + stored.streamedBytes(layers: encoder.layers, request.precision) + activations),
+          flops: predictions * encoder.flops(tokens: textTokens), precision: request.precision))
+    }
+    let model = geometry.transformer
+    let width = Double(model.hiddenSize)
+    let caption = model.captionChannels == nil ? 0 : textTokens
+    let activations = predictions * 4 * (Self.blockWidths * tokens * width + 3 * caption * width)
+    phases.append(
+      Phase(
+        name: "denoise", weightsBytes: transformer.bytes,
+        peakBytes: whole(Self.baseBytes + transformer.preparedBytes(request.precision) + activations),
+        flops: Double(request.steps) * predictions * model.flops(tokens: tokens, textTokens: textTokens),
+        precision: request.precision))
+    let scale = Double(geometry.autoencoder.scaleFactor)
+    let latents = Double(request.modelWidth) / scale * (Double(request.modelHeight) / scale)
+    let picture = 2 * 3 * 4 * Double(request.modelWidth) * Double(request.modelHeight)
+    let decoding = geometry.autoencoder.cost(latents: latents)
+    phases.append(
+      Phase(
+        name: "decode", weightsBytes: decoder.bytes,
+        peakBytes: whole(Self.baseBytes + decoder.preparedBytes(.float32) + 4 * decoding.values + picture),
+        flops: decoding.flops, precision: .float32))
+    self.phases = phases
+  }
+
+  /// Seconds at a nominal speed: operations over what `cores` cores do by ``CPUSpeed/rate(_:)``.
+  public func seconds(cores: Int, speed: CPUSpeed) -> Double {
+    phases.reduce(0) { $0 + $1.flops / (Double(cores) * speed.rate($1.precision)) }
+  }
+}
+
+/// Nominal speeds of one core, in operations a second, by the widest vectors it has: about what one server core of each
+/// sort reaches in large products. A guide, not a promise.
+public enum CPUSpeed: Sendable, Hashable, CaseIterable {
+  case portable, avx2, avx512, avx512BFloat16
+
+  public func rate(_ precision: Precision) -> Double {
+    switch (self, precision) {
+    case (.portable, _): 4e9
+    case (.avx2, _): 45e9
+    case (.avx512, _), (.avx512BFloat16, .float32): 90e9
+    case (.avx512BFloat16, .bfloat16): 180e9
+    }
+  }
+}
+
+/// Sizes of a pipeline's weights, from the headers of its files. Making one checks those headers.
+public struct WeightSizes: Sendable, Hashable {
+  let textEncoder: StoredWeights?
+  let transformer, autoencoder: StoredWeights
+
+  public init(_ folder: PipelineFolder) throws {
+    textEncoder = try folder.kind.takesClassLabel ? nil : StoredWeights(folder, "text_encoder")
+    transformer = try StoredWeights(folder, "transformer")
+    autoencoder = try StoredWeights(folder, "vae")
+  }
+}
+
+/// Sizes of a component's weights.
+struct StoredWeights: Sendable, Hashable {
+  /// As stored.
+  private(set) var bytes = 0
+  /// Elements of matrices and convolutions, which are prepared in the run's precision.
+  private(set) var matrixCount = 0
+  /// All other elements, kept as Float32.
+  private(set) var vectorCount = 0
+  /// Bytes of tables of which only a few rows are read.
+  private(set) var tableBytes = 0
+
+  init(_ folder: PipelineFolder, _ component: String) throws {
+    for file in try folder.weightFiles(of: component) {
+      for (name, tensor) in try SafetensorsFile(file).tensors {
+        bytes += tensor.range.count
+        if name == "shared.weight" || name.hasSuffix("embed_tokens.weight") {
+          tableBytes += tensor.range.count
+        } else if component == "vae" && (name.hasPrefix("encoder.") || name.hasPrefix("quant_conv.")) {
+          continue
+        } else if tensor.shape.count >= 2 {
+          matrixCount += tensor.count
+        } else {
+          vectorCount += tensor.count
+        }
+      }
+    }
+  }
+
+  /// Prepared all at once.
+  func preparedBytes(_ precision: Precision) -> Double {
+    Double(matrixCount) * (precision == .float32 ? 4 : 2) + 4 * Double(vectorCount)
+  }
+
+  /// Prepared one layer at a time: that layer's file pages and its prepared copy.
+  func streamedBytes(layers: Int, _ precision: Precision) -> Double {
+    (Double(bytes - tableBytes) + preparedBytes(precision)) / Double(layers)
+  }
+}
+
+extension ModelGeometry.TextEncoder {
+  /// Operations to encode `tokens` tokens.
+  func flops(tokens: Double) -> Double {
+    let inner = Double(heads) * Double(headSize), width = Double(hiddenSize)
+    let projections = 8 * tokens * width * inner, attention = 4 * tokens * tokens * inner
+    let feedForward = (isGated ? 6 : 4) * tokens * width * Double(feedForwardSize)
+    return Double(layers) * (projections + attention + feedForward)
+  }
+
+  /// Activations alive at once, in bytes.
+  func activationBytes(tokens: Double) -> Double {
+    let inner = Double(heads) * Double(headSize)
+    return 4 * tokens * (2 * Double(hiddenSize) + 4 * inner + (isGated ? 3 : 2) * Double(feedForwardSize))
+      + 4 * tokens * tokens * Double(heads)
+  }
+}
+
+extension ModelGeometry.Transformer {
+  /// Operations of one prediction for one picture.
+  func flops(tokens: Double, textTokens: Double) -> Double {
+    let width = Double(hiddenSize), patch = Double(patchSize * patchSize)
+    let selfAttention = 8 * tokens * width * width + 4 * tokens * tokens * width
+    let feedForward = 16 * tokens * width * width
+    var block = selfAttention + feedForward
+    var once = 2 * tokens * width * patch * Double(inChannels + outChannels)
+    let embedder = 2 * (256 * width + width * width)
+    if let captionChannels {
+      block += 4 * (tokens + textTokens) * width * width + 4 * tokens * textTokens * width
+      once += 2 * textTokens * (Double(captionChannels) * width + width * width) + embedder + 12 * width * width
+    } else {
+      block += 12 * width * width
+      once += embedder + 4 * width * width
+    }
+    return Double(layers) * block + once
+  }
+}
+
+extension ModelGeometry.Autoencoder {
+  /// Operations of the decoder for `latents` latent positions, and the values alive at its worst moment.
+  func cost(latents: Double) -> (flops: Double, values: Double) {
+    isTiny ? tinyCost(latents: latents) : fullCost(latents: latents)
+  }
+
+  private func fullCost(latents: Double) -> (flops: Double, values: Double) {
+    var flops = 0.0, peak = 0.0
+    func convolve(_ area: Double, _ from: Double, _ to: Double, kernel: Double = 9) {
+      flops += 2 * kernel * area * from * to
+      peak = max(peak, area * (from + 2 * to))
+    }
+    func residual(_ area: Double, _ from: Double, _ to: Double) {
+      convolve(area, from, to)
+      convolve(area, to, to)
+      if from != to { convolve(area, from, to, kernel: 1) }
+    }
+    var area = latents
+    var width = Double(channels[channels.count - 1])
+    convolve(area, Double(latentChannels), width)
+    residual(area, width, width)
+    residual(area, width, width)
+    if hasMiddleAttention {
+      flops += 8 * area * width * width + 4 * area * area * width
+      peak = max(peak, 5 * area * width)
+    }
+    for stage in channels.indices.reversed() {
+      let next = Double(channels[stage])
+      for _ in 0..<blocks[stage] {
+        residual(area, width, next)
+        width = next
+      }
+      if stage > 0 {
+        area *= 4
+        convolve(area, width, width)
+      }
+    }
+    convolve(area, width, 3)
+    return (flops, peak)
+  }
+
+  private func tinyCost(latents: Double) -> (flops: Double, values: Double) {
+    var area = latents, flops = 0.0, peak = 0.0
+    var width = Double(channels[channels.count - 1])
+    flops += 18 * area * Double(latentChannels) * width
+    for stage in channels.indices.reversed() {
+      width = Double(channels[stage])
+      flops += Double(blocks[stage]) * 3 * 18 * area * width * width
+      if stage > 0 { area *= 4 }
+      flops += 18 * area * width * (stage > 0 ? width : 3)
+      peak = max(peak, 3 * area * width)
+    }
+    return (flops, peak)
+  }
+}
+
+/// `value` as a whole number, held within range.
+private func whole(_ value: Double) -> Int { value >= 9e18 ? Int.max : Int(max(0, value)) }

@@ -1,0 +1,142 @@
+/// The sizes of a pipeline's parts, from their configurations: what request checks and estimates need, read without
+/// touching weights. Keys that are absent have the values diffusers gives them.
+public struct ModelGeometry: Sendable, Hashable {
+  public struct Transformer: Sendable, Hashable {
+    public let layers, heads, headSize, patchSize, inChannels, outChannels: Int
+    /// Latents a side.
+    public let sampleSize: Int
+    /// Width of the caption embeddings; `nil` without text.
+    public let captionChannels: Int?
+    /// Classes, the null class not counted; `nil` without classes.
+    public let classes: Int?
+
+    public var hiddenSize: Int { heads * headSize }
+  }
+
+  public struct Autoencoder: Sendable, Hashable {
+    /// Channels of the decoder's stages, the one at full resolution first.
+    public let channels: [Int]
+    /// Residual blocks of the decoder's stages, the one at full resolution first.
+    public let blocks: [Int]
+    public let latentChannels: Int
+    /// Whether it is the small decoder of three-convolution blocks.
+    public let isTiny: Bool
+    public let hasMiddleAttention: Bool
+
+    /// Pixels a side for each latent.
+    public var scaleFactor: Int { 1 << (channels.count - 1) }
+  }
+
+  public struct TextEncoder: Sendable, Hashable {
+    public let layers, hiddenSize, heads, headSize, feedForwardSize: Int
+    public let isGated: Bool
+  }
+
+  public let transformer: Transformer
+  public let autoencoder: Autoencoder
+  public let textEncoder: TextEncoder?
+
+  /// Reads the configurations of all components.
+  public init(_ folder: PipelineFolder) throws {
+    transformer = try Transformer(folder)
+    autoencoder = try Autoencoder(folder)
+    textEncoder = folder.kind.takesClassLabel ? nil : try TextEncoder(folder)
+  }
+
+  /// What widths and heights must be a multiple of, in pixels.
+  public var sizeMultiple: Int { transformer.patchSize * autoencoder.scaleFactor }
+
+  /// The size the model was trained for, in pixels a side.
+  public var defaultSide: Int { transformer.sampleSize * autoencoder.scaleFactor }
+
+  /// Frames, height and width in tokens of a picture in pixels.
+  public func tokenGrid(width: Int, height: Int) -> [Int] { [1, height / sizeMultiple, width / sizeMultiple] }
+}
+
+/// Checks a number from a stranger's configuration, so that arithmetic with it cannot overflow.
+private func bounded(
+  _ value: Int, _ key: String, _ folder: PipelineFolder, _ component: String, upTo limit: Int
+) throws -> Int {
+  guard value >= 1, value <= limit else {
+    throw PipelineError.badData(
+      path: try folder.configFile(of: component).path, reason: "expected \(key) in 1...\(limit), found \(value)")
+  }
+  return value
+}
+
+extension ModelGeometry.Transformer {
+  private struct Config: Decodable {
+    let numLayers, numAttentionHeads, attentionHeadDim, patchSize, inChannels, outChannels, sampleSize: Int?
+    let captionChannels, numEmbedsAdaNorm: Int?
+  }
+
+  init(_ folder: PipelineFolder) throws {
+    let config = try folder.config(Config.self, of: "transformer")
+    func check(_ value: Int, _ key: String, upTo limit: Int = 65_536) throws -> Int {
+      try bounded(value, key, folder, "transformer", upTo: limit)
+    }
+    let isClassConditional = folder.kind.takesClassLabel
+    layers = try check(config.numLayers ?? 28, "num_layers", upTo: 1024)
+    heads = try check(config.numAttentionHeads ?? 16, "num_attention_heads", upTo: 1024)
+    headSize = try check(config.attentionHeadDim ?? 72, "attention_head_dim", upTo: 4096)
+    patchSize = try check(config.patchSize ?? 2, "patch_size", upTo: 64)
+    inChannels = try check(config.inChannels ?? 4, "in_channels", upTo: 4096)
+    outChannels = try check(config.outChannels ?? (isClassConditional ? inChannels : 8), "out_channels", upTo: 8192)
+    sampleSize = try check(config.sampleSize ?? (isClassConditional ? 32 : 128), "sample_size", upTo: 4096)
+    captionChannels = try isClassConditional ? nil : check(config.captionChannels ?? 4096, "caption_channels")
+    let classCount = try check(config.numEmbedsAdaNorm ?? 1000, "num_embeds_ada_norm", upTo: 1 << 24)
+    classes = isClassConditional ? classCount : nil
+  }
+}
+
+extension ModelGeometry.Autoencoder {
+  private struct Config: Decodable {
+    let blockOutChannels, decoderBlockOutChannels, numDecoderBlocks: [Int]?
+    let layersPerBlock, latentChannels: Int?
+    let midBlockAddAttention: Bool?
+  }
+
+  init(_ folder: PipelineFolder) throws {
+    let config = try folder.config(Config.self, of: "vae")
+    let path = try folder.configFile(of: "vae").path
+    isTiny = folder.components["vae"]?.className == "AutoencoderTiny"
+    let widths: [Int]
+    if isTiny {
+      widths = (config.decoderBlockOutChannels ?? [64, 64, 64, 64]).reversed()
+      blocks = (config.numDecoderBlocks ?? [3, 3, 3, 1]).reversed()
+    } else {
+      widths = config.blockOutChannels ?? [64]
+      let layers = try bounded(config.layersPerBlock ?? 1, "layers_per_block", folder, "vae", upTo: 256)
+      blocks = Array(repeating: layers + 1, count: widths.count)
+    }
+    guard (1...8).contains(widths.count), widths.count == blocks.count,
+      widths.allSatisfy({ (1...65_536).contains($0) }), blocks.allSatisfy({ (1...257).contains($0) })
+    else {
+      throw PipelineError.badData(
+        path: path, reason: "expected 1 to 8 stages of positive widths, found \(widths) with \(blocks) blocks")
+    }
+    channels = widths
+    latentChannels = try bounded(config.latentChannels ?? 4, "latent_channels", folder, "vae", upTo: 4096)
+    hasMiddleAttention = !isTiny && config.midBlockAddAttention ?? true
+  }
+}
+
+extension ModelGeometry.TextEncoder {
+  private struct Config: Decodable {
+    let numLayers, dModel, numHeads, dKv, dFf: Int?
+    let feedForwardProj: String?
+  }
+
+  init(_ folder: PipelineFolder) throws {
+    let config = try folder.config(Config.self, of: "text_encoder")
+    func check(_ value: Int, _ key: String, upTo limit: Int = 1 << 20) throws -> Int {
+      try bounded(value, key, folder, "text_encoder", upTo: limit)
+    }
+    layers = try check(config.numLayers ?? 6, "num_layers", upTo: 1024)
+    hiddenSize = try check(config.dModel ?? 512, "d_model")
+    heads = try check(config.numHeads ?? 8, "num_heads", upTo: 1024)
+    headSize = try check(config.dKv ?? 64, "d_kv", upTo: 4096)
+    feedForwardSize = try check(config.dFf ?? 2048, "d_ff")
+    isGated = (config.feedForwardProj ?? "relu").hasPrefix("gated-")
+  }
+}

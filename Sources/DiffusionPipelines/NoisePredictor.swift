@@ -1,0 +1,76 @@
+import Checkpoints
+import DiffusionModels
+import Kernels
+import SparseAttention
+import Tensors
+
+/// A loaded transformer and how its family is conditioned and guided.
+final class NoisePredictor {
+  private enum Model {
+    case pixArt(PixArtTransformer2DModel)
+    case diT(DiTTransformer2DModel)
+  }
+  private let model: Model
+  let precision: Precision
+
+  init(_ folder: PipelineFolder, precision: Precision) throws {
+    let store = try WeightStore(folder: folder.folder(of: "transformer"))
+    let weights = store.scope(precision)
+    switch folder.kind {
+    case .pixArtSigma, .pixArtAlpha:
+      model = .pixArt(try PixArtTransformer2DModel(folder.config(of: "transformer"), weights: weights))
+    case .diT:
+      model = .diT(try DiTTransformer2DModel(folder.config(of: "transformer"), weights: weights))
+    }
+    self.precision = precision
+    try store.verifyAllRead()
+    // The prepared copies are what is read from now on.
+    if precision != .float32 { store.discardPages(below: "") }
+  }
+
+  /// The prediction with guidance, as a closure for the denoising loop: `[1, C, H, W]` to `[1, C, H, W]`.
+  ///
+  /// Each branch is predicted by itself. Where the model also predicts variances, its first `C` channels are the noise.
+  func guided(
+    _ request: GenerationRequest, texts: [Tensor], attention: any AttentionEngine
+  ) -> (_ input: Tensor, _ timestep: Float, _ step: Int) throws -> Tensor {
+    let branches = self.branches(request, texts)
+    let scale = Float(request.guidanceScale)
+    return { input, timestep, step in
+      let channels = input.shape[1]
+      let predictions = try branches.map { branch in
+        try branch(input, timestep, step, attention).narrowed(axis: 1, 0..<channels)
+      }
+      guard predictions.count == 2 else { return predictions[0] }
+      // without + scale * (with - without)
+      let difference = weightedSum(1, predictions[0], -1, predictions[1])
+      return weightedSum(scale, difference, 1, predictions[1])
+    }
+  }
+
+  private typealias Branch = (Tensor, Float, Int, any AttentionEngine) throws -> Tensor
+
+  /// With the condition, then without.
+  private func branches(_ request: GenerationRequest, _ texts: [Tensor]) -> [Branch] {
+    switch model {
+    case .pixArt(let model):
+      let size: (Float, Float)? =
+        model.usesAdditionalConditions ? (Float(request.modelHeight), Float(request.modelWidth)) : nil
+      return texts.map { text in
+        { input, timestep, step, attention in
+          try model(
+            input, timestep: timestep, conditioning: PixArtConditioning(text: text, resolution: size), step: step,
+            attention: attention)
+        }
+      }
+    case .diT(let model):
+      let label = request.classLabel?.id ?? model.configuration.classes
+      let labels = request.usesGuidance ? [label, model.configuration.classes] : [label]
+      return labels.map { label in
+        { input, timestep, step, attention in
+          try model(input, timestep: timestep, conditioning: [label], step: step, attention: attention)
+        }
+      }
+    }
+  }
+}

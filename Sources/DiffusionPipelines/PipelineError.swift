@@ -1,0 +1,32 @@
+/// What can be wrong with a pipeline folder or a request, before and while a pipeline runs.
+public enum PipelineError: Error, Hashable, Sendable, CustomStringConvertible {
+  /// A file or folder that should be there is not.
+  case missing(what: String, path: String)
+  /// A file is there and its content is wrong.
+  case badData(path: String, reason: String)
+  /// The folder is sound, and asks for something this build does not have.
+  case unsupported(path: String, what: String, known: [String])
+  /// The request itself makes no sense for this pipeline.
+  case badRequest(String)
+  /// A component's output holds infinities or NaN; `step` counts from 1.
+  case notFinite(component: String, step: Int?)
+
+  public var description: String {
+    switch self {
+    case .missing(let what, let path): return "\(path): \(what) not found"
+    case .badData(let path, let reason): return "\(path): \(reason)"
+    case .unsupported(let path, let what, let known):
+      return "\(path): \(what) is not supported" + (known.isEmpty ? "" : "; known: " + known.joined(separator: ", "))
+    case .badRequest(let reason): return reason
+    case .notFinite(let component, let step):
+      return "\(component): its output holds infinities or NaN" + (step.map { " at step \($0)" } ?? "")
+        + "; nothing was drawn"
+    }
+  }
+}
+
+/// Text from a stranger's file, fit for one line of an error message.
+package func printable(_ text: String) -> String {
+  let shown = text.unicodeScalars.prefix(80).map { $0.value < 0x20 || $0.value == 0x7f ? "?" : String($0) }.joined()
+  return text.unicodeScalars.count > 80 ? shown + "..." : shown
+}

@@ -1,0 +1,209 @@
+import Foundation
+import Tensors
+import TolerantJSON
+
+/// This project's version, as printed and recorded.
+public let tesseraVersion = "0.1.0"
+
+/// Everything that made a result, written into its metadata: enough to make it again with `--config`, and to tell runs
+/// apart. JSON keys are the property names in snake case.
+public struct RunRecord: Sendable, Hashable, Codable {
+  public static let schemaName = "tessera.run"
+
+  /// What was asked for, under the names of the command line's flags.
+  public struct Settings: Sendable, Hashable, Codable {
+    /// The pipeline folder as it was given.
+    public var pipeline: String
+    public var prompt: String?
+    public var negativePrompt: String?
+    /// The class id.
+    public var classLabel: Int?
+    public var width, height: Int
+    public var resolutionBinning: ResolutionBinning
+    public var steps: Int
+    public var guidanceScale: Double
+    public var seed: UInt64
+    public var scheduler: String?
+    public var flowShift: Double?
+    public var maxSequenceLength: Int?
+    public var cleanCaption: Bool?
+    public var dtype: Precision
+    public var rng: NoiseGenerator
+    public var vaeTiling: AutoencoderTiling
+    public var attention: String
+    public var denseSteps, denseLayers: Int?
+  }
+
+  public struct Tool: Sendable, Hashable, Codable {
+    public var name = "tessera"
+    public var version = tesseraVersion
+  }
+
+  /// A weight file, and a fingerprint of what is in it.
+  public struct WeightFile: Sendable, Hashable, Codable {
+    public var component, file: String
+    public var bytes: Int
+    /// `sha256:...` of all bytes, or for a large file `sampled-sha256:...` as ``WeightFile/init(component:url:)`` says.
+    public var fingerprint: String
+  }
+
+  public struct Model: Sendable, Hashable, Codable {
+    public var className, name: String
+    public var classLabelName: String?
+    public var weights: [WeightFile] = []
+  }
+
+  public struct Compute: Sendable, Hashable, Codable {
+    public var dtype: Precision
+    public var blas = "", cpu = ""
+    public var threads = 0
+  }
+
+  public struct Attention: Sendable, Hashable, Codable {
+    public var method: String
+    public var options: [String: JSONValue]
+    /// Share of query-key pairs kept, measured over the calls that the method planned.
+    public var density: Double?
+    /// The same over all self-attention calls of the run.
+    public var runDensity: Double?
+    public var denseSteps, denseLayers: Int?
+    /// Frames, height and width in tokens.
+    public var tokenGrid: [Int]
+    public var tokens: Int
+  }
+
+  public struct SchedulerUsed: Sendable, Hashable, Codable {
+    public var className: String
+    /// The resolved configuration.
+    public var config: [String: JSONValue]
+    public init(className: String, config: [String: JSONValue]) {
+      self.className = className
+      self.config = config
+    }
+  }
+
+  public struct Noise: Sendable, Hashable, Codable {
+    public var generator: NoiseGenerator
+    public var seed: UInt64
+    /// SHA-256 of the initial noise as little-endian Float32, in latent order.
+    public var sha256: String?
+  }
+
+  public struct Result: Sendable, Hashable, Codable {
+    public var width, height: Int
+    /// The size the model drew, where the result was brought to another.
+    public var modelWidth, modelHeight: Int
+  }
+
+  public var schema = RunRecord.schemaName
+  public var schemaVersion = 1
+  public var kind = "image"
+  public var tool = Tool()
+  public var request: Settings
+  public var model: Model
+  public var compute: Compute
+  public var attention: Attention
+  public var scheduler: SchedulerUsed?
+  public var noise: Noise
+  public var result: Result
+  /// Wall-clock seconds by phase.
+  public var seconds: [String: Double] = [:]
+}
+
+extension RunRecord {
+  /// The part known before a run: the pipeline adds weights, compute, scheduler, noise hash and seconds as it goes.
+  public init(request: GenerationRequest, folder: PipelineFolder, geometry: ModelGeometry) {
+    let usesText = !folder.kind.takesClassLabel
+    self.request = Settings(
+      pipeline: folder.path, prompt: usesText ? request.prompt : nil,
+      negativePrompt: usesText ? request.negativePrompt : nil, classLabel: request.classLabel?.id,
+      width: request.width, height: request.height, resolutionBinning: request.resolutionBinning,
+      steps: request.steps, guidanceScale: request.guidanceScale, seed: request.seed, scheduler: request.scheduler,
+      flowShift: request.flowShift, maxSequenceLength: usesText ? request.maxSequenceLength : nil,
+      cleanCaption: usesText ? request.cleanCaption : nil, dtype: request.precision, rng: request.noise,
+      vaeTiling: request.autoencoderTiling, attention: request.attention.method,
+      denseSteps: request.attention.denseSteps, denseLayers: request.attention.denseLayers)
+    model = Model(
+      className: folder.kind.rawValue, name: folder.name, classLabelName: request.classLabel?.name)
+    compute = Compute(dtype: request.precision)
+    let grid = geometry.tokenGrid(width: request.modelWidth, height: request.modelHeight)
+    attention = Attention(
+      method: request.attention.method, options: request.attention.options,
+      density: request.attention.method == "dense" ? 1 : nil, runDensity: request.attention.method == "dense" ? 1 : nil,
+      denseSteps: request.attention.denseSteps, denseLayers: request.attention.denseLayers, tokenGrid: grid,
+      tokens: grid.reduce(1, *))
+    noise = Noise(generator: request.noise, seed: request.seed)
+    result = Result(
+      width: request.width, height: request.height, modelWidth: request.modelWidth, modelHeight: request.modelHeight)
+  }
+
+  /// The record as one line of JSON, keys sorted.
+  public func json() throws -> String {
+    String(decoding: try Self.encoder().encode(self), as: UTF8.self)
+  }
+
+  /// Reads a record; throws for other JSON and for schemas this version does not know.
+  /// - Parameter path: where the text came from, for errors.
+  public init(json: String, path: String) throws {
+    struct Header: Decodable { let schema: String?, schemaVersion: Int? }
+    let data = Data(json.utf8)
+    let header = try TolerantJSON.decode(Header.self, from: data, path: path)
+    guard header.schema == Self.schemaName else {
+      throw PipelineError.badData(
+        path: path,
+        reason: "expected schema '\(Self.schemaName)', found '\(printable(header.schema ?? "none"))'")
+    }
+    guard header.schemaVersion == 1 else {
+      throw PipelineError.badData(
+        path: path, reason: "expected schema version 1, found \(header.schemaVersion.map(String.init) ?? "none")")
+    }
+    self = try TolerantJSON.decode(RunRecord.self, from: data, path: path)
+  }
+
+  /// The encoder of all JSON this project writes.
+  package static func encoder(pretty: Bool = false) -> JSONEncoder {
+    let encoder = JSONEncoder()
+    encoder.keyEncodingStrategy = .convertToSnakeCase
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    if pretty { encoder.outputFormatting.insert(.prettyPrinted) }
+    encoder.nonConformingFloatEncodingStrategy = .convertToString(
+      positiveInfinity: "Infinity", negativeInfinity: "-Infinity", nan: "NaN")
+    return encoder
+  }
+}
+
+extension RunRecord.WeightFile {
+  private static let wholeFileLimit = 64 << 20
+  private static let sampleCount = 256, sampleBytes = 1 << 14
+
+  /// Fingerprints a file. Up to 64 MiB all bytes are hashed; of a larger one, the first 64 KiB, the size, and 256
+  /// samples of 16 KiB spread evenly: enough to tell two trainings apart, not to prove that no byte was changed.
+  public init(component: String, url: URL) throws {
+    let file = try MappedFile(path: url.path)
+    var digest = SHA256()
+    if file.count <= Self.wholeFileLimit {
+      for start in stride(from: 0, to: file.count, by: 1 << 20) {
+        digest.update(file.bytes(start..<min(start + 1 << 20, file.count)))
+      }
+      fingerprint = "sha256:" + digest.hex()
+    } else {
+      digest.update(file.bytes(0..<1 << 16))
+      digest.update(Array("\(file.count)".utf8))
+      let stride = (file.count - Self.sampleBytes) / (Self.sampleCount - 1)
+      for index in 0..<Self.sampleCount {
+        digest.update(file.bytes(index * stride..<index * stride + Self.sampleBytes))
+      }
+      fingerprint = "sampled-sha256:" + digest.hex()
+    }
+    self.component = component
+    self.file = url.lastPathComponent
+    bytes = file.count
+  }
+
+  /// The weight files of all of a folder's components that have weights.
+  public static func all(in folder: PipelineFolder) throws -> [RunRecord.WeightFile] {
+    try ["text_encoder", "transformer", "vae"].filter { folder.components[$0] != nil }.flatMap { component in
+      try folder.weightFiles(of: component).map { try RunRecord.WeightFile(component: component, url: $0) }
+    }
+  }
+}

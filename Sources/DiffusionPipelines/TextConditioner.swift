@@ -1,0 +1,69 @@
+import Checkpoints
+import DiffusionModels
+import Foundation
+import Tensors
+import Tokenizers
+
+/// Prompts to text embeddings. The encoder's weights are mapped while it works and let go after; embeddings are kept,
+/// so that a batch encodes each text once.
+final class TextConditioner {
+  private struct Key: Hashable {
+    let text: String, maxLength: Int, isCleaned: Bool, precision: Precision
+  }
+
+  private let folder: PipelineFolder
+  private let tokenizer: T5Tokenizer
+  private var embeddings: [Key: Tensor] = [:]
+
+  init(_ folder: PipelineFolder) throws {
+    self.folder = folder
+    tokenizer = try T5Tokenizer(folder: folder.folder(of: "tokenizer"))
+  }
+
+  /// The texts a request needs: the prompt, and with guidance the negative prompt.
+  private static func keys(_ request: GenerationRequest) -> [Key] {
+    let texts = [request.prompt] + (request.usesGuidance ? [request.negativePrompt] : [])
+    return texts.map {
+      Key(text: $0, maxLength: request.maxSequenceLength, isCleaned: request.cleanCaption, precision: request.precision)
+    }
+  }
+
+  /// Encodes what the requests need and is not there yet, all in one pass over the encoder's layers.
+  func prepare(_ requests: [GenerationRequest], onEvent: (GenerationEvent) throws -> Bool) throws {
+    var missing: [Key] = []
+    for key in requests.flatMap(Self.keys) where embeddings[key] == nil && !missing.contains(key) { missing.append(key) }
+    for precision in Precision.allCases {
+      let keys = missing.filter { $0.precision == precision }
+      if !keys.isEmpty { try encode(keys, precision, onEvent) }
+    }
+  }
+
+  private func encode(_ keys: [Key], _ precision: Precision, _ onEvent: (GenerationEvent) throws -> Bool) throws {
+    _ = try onEvent(.phase("text"))
+    let sequences = try keys.map { key -> [Int] in
+      let text = key.isCleaned ? CaptionCleaner.clean(key.text) : CaptionCleaner.normalize(key.text)
+      let tokens = try tokenizer.encode(text, maxLength: key.maxLength)
+      if !tokens.dropped.isEmpty {
+        _ = try onEvent(
+          .notice("prompt is longer than \(key.maxLength) tokens; this part is cut off: \(tokens.dropped)"))
+      }
+      return zip(tokens.ids, tokens.mask).filter(\.1).map(\.0)
+    }
+    let store = try WeightStore(folder: folder.folder(of: "text_encoder"))
+    let encoder = try T5EncoderModel(
+      folder.config(T5Configuration.self, of: "text_encoder"), weights: store.scope(precision))
+    let results = try encoder(sequences) { layer in
+      if layer > 0, try !onEvent(.step(index: layer, count: encoder.configuration.layers)) {
+        throw GenerationStopped(steps: 0)
+      }
+    }
+    try store.verifyAllRead { $0.hasPrefix("decoder.") || $0 == "lm_head.weight" }
+    for (key, result) in zip(keys, results) {
+      guard result.isFinite else { throw PipelineError.notFinite(component: "text_encoder", step: nil) }
+      embeddings[key] = result
+    }
+  }
+
+  /// The embeddings of a prepared request, `[1, L, D]` each: of the prompt, and of the negative prompt with guidance.
+  func embeddings(_ request: GenerationRequest) -> [Tensor] { Self.keys(request).compactMap { embeddings[$0] } }
+}

@@ -1,0 +1,101 @@
+// The one file that calls C. Each function checks sizes, then calls; nothing here computes.
+import CKernels
+import Tensors
+
+/// What the processor offers and how many threads suit it.
+public enum Processor {
+  /// Code paths, slowest first.
+  public enum Level: Int, Sendable, Comparable, CustomStringConvertible {
+    case portable, avx2, avx512, avx512BF16
+    public static func < (a: Level, b: Level) -> Bool { a.rawValue < b.rawValue }
+    public var description: String { ["portable", "avx2", "avx512", "avx512-bf16"][rawValue] }
+  }
+  /// The path taken by this process.
+  public static var level: Level { Level(rawValue: Int(tk_cpu_level().rawValue)) ?? .portable }
+  /// Keeps to `level` or less, for tests of the slower paths. Not while kernels run.
+  public static func limit(_ level: Level) { tk_limit_level(tk_level(UInt32(level.rawValue))) }
+  /// Physical cores this process may use.
+  public static var physicalCores: Int { Int(tk_physical_cores()) }
+  /// Whether bf16 products run in hardware.
+  public static var hasBFloat16: Bool { level >= .avx512BF16 }
+  /// Runs multiply-adds that never leave registers; the operations done. For measuring a core's peak.
+  public static func probe(_ precision: Precision, iterations: Int) -> Double {
+    precision == .float32 ? tk_probe_f32(iterations) : tk_probe_bf16(iterations)
+  }
+}
+
+/// Functions applied to every element.
+public enum Activation: String, Sendable, CaseIterable {
+  case geluTanh, geluErf, silu, relu, tanh
+  var code: tk_activation {
+    switch self {
+    case .geluTanh: TK_GELU_TANH
+    case .geluErf: TK_GELU_ERF
+    case .silu: TK_SILU
+    case .relu: TK_RELU
+    case .tanh: TK_TANH
+    }
+  }
+}
+
+typealias Input = UnsafePointer<Float>
+typealias Output = UnsafeMutablePointer<Float>
+
+enum Door {
+  static let panel = Int(TK_PANEL)
+
+  static func packedCount(outputs: Int, rounded k: Int) -> Int { tk_packed_count(outputs, k) }
+  static func pack(_ p: Int, _ n: Int, _ k: Int, _ w: Input, _ ldw: Int, into packed: Output) {
+    tk_pack_f32(p, n, k, w, ldw, packed)
+  }
+  static func packBF16(_ p: Int, _ n: Int, _ k: Int, _ w: Input, _ ldw: Int, into packed: UnsafeMutablePointer<UInt32>) {
+    tk_pack_bf16_from_f32(p, n, k, w, ldw, packed)
+  }
+  static func packTransposed(_ p: Int, _ n: Int, _ k: Int, _ w: Input, _ ldw: Int, into packed: Output) {
+    tk_pack_transposed_f32(p, n, k, w, ldw, packed)
+  }
+  static func packBF16(
+    _ p: Int, _ n: Int, _ k: Int, bits w: UnsafePointer<UInt16>, _ ldw: Int, into packed: UnsafeMutablePointer<UInt32>
+  ) {
+    tk_pack_bf16_from_bf16(p, n, k, w, ldw, packed)
+  }
+  static func rowsToBF16(_ m: Int, _ k: Int, _ x: Input, _ ldx: Int, _ y: UnsafeMutablePointer<UInt16>, _ ldy: Int) {
+    tk_rows_to_bf16(m, k, x, ldx, y, ldy)
+  }
+  static func gemm(
+    _ m: Int, _ n: Int, _ k: Int, _ a: Input, lda: Int, _ packed: Input, bias: Input?, accumulate: Bool, _ c: Output,
+    ldc: Int
+  ) {
+    tk_gemm_f32(m, n, k, a, lda, packed, bias, accumulate ? 1 : 0, c, ldc)
+  }
+  static func gemmBF16(
+    _ m: Int, _ n: Int, _ k: Int, _ a: UnsafePointer<UInt16>, lda: Int, _ packed: UnsafePointer<UInt32>, bias: Input?,
+    accumulate: Bool, _ c: Output, ldc: Int
+  ) {
+    tk_gemm_bf16(m, n, k, a, lda, packed, bias, accumulate ? 1 : 0, c, ldc)
+  }
+  static func activate(_ kind: Activation, _ count: Int, _ x: Input, _ y: Output) { tk_activate(kind.code, count, x, y) }
+  static func add(_ count: Int, _ a: Input, _ b: Input, _ y: Output) { tk_add(count, a, b, y) }
+  static func multiply(_ count: Int, _ a: Input, _ b: Input, _ y: Output) { tk_multiply(count, a, b, y) }
+  static func scaleAdd(_ count: Int, _ a: Float, _ x: Input, _ b: Float, _ y: Output) { tk_scale_add(count, a, x, b, y) }
+  static func gateAdd(_ count: Int, _ x: Input, _ gate: Input, _ r: Input, _ y: Output) {
+    tk_gate_add(count, x, gate, r, y)
+  }
+  static func layerNorm(_ n: Int, _ x: Input, _ e: Float, scale: Input?, onePlus: Bool, shift: Input?, _ y: Output) {
+    tk_layer_norm(n, x, e, scale, onePlus ? 1 : 0, shift, y)
+  }
+  static func rmsNorm(_ n: Int, _ x: Input, _ e: Float, scale: Input?, _ y: Output) { tk_rms_norm(n, x, e, scale, y) }
+  static func softmax(_ n: Int, _ x: Output, bias: Input?) { tk_softmax(n, x, bias) }
+  static func groupSums(_ pixels: Int, _ channels: Int, first: Int, count: Int, _ x: Input) -> (Double, Double) {
+    var sums = (0.0, 0.0)
+    withUnsafeMutablePointer(to: &sums) {
+      $0.withMemoryRebound(to: Double.self, capacity: 2) { tk_group_sums(pixels, channels, first, count, x, $0) }
+    }
+    return sums
+  }
+  static func channelAffine(
+    _ pixels: Int, _ channels: Int, _ x: Input, scale: Input, shift: Input, silu: Bool, _ y: Output
+  ) {
+    tk_channel_affine(pixels, channels, x, scale, shift, silu ? 1 : 0, y)
+  }
+}

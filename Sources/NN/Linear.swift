@@ -1,0 +1,28 @@
+import Checkpoints
+import Kernels
+import Tensors
+
+/// `x W^T + b`. Checkpoint: `weight` `[outputs, inputs]`, `bias` `[outputs]`.
+public struct Linear: Sendable {
+  let weight: PreparedMatrix
+  let bias: Tensor?
+
+  /// - Parameter bias: whether the checkpoint has a bias.
+  public init(_ weights: WeightScope, _ inputs: Int, _ outputs: Int, bias: Bool = true) throws {
+    weight = PreparedMatrix(try weights.stored("weight", [outputs, inputs]), precision: weights.precision)
+    self.bias = bias ? try weights.tensor("bias", outputs) : nil
+  }
+
+  /// A linear layer stored as a convolution whose kernel covers its input once, `[outputs, inputs, p, p]`: its inputs
+  /// are patches flattened in the order channel, row, column.
+  public init(patches weights: WeightScope, channels: Int, patch: Int, _ outputs: Int, bias: Bool = true) throws {
+    let stored = try weights.stored("weight", [outputs, channels, patch, patch])
+    weight = PreparedMatrix(stored, precision: weights.precision)
+    self.bias = bias ? try weights.tensor("bias", outputs) : nil
+  }
+
+  /// `[..., inputs]` to `[..., outputs]`, with an activation at the end when given.
+  public func callAsFunction(_ x: Tensor, _ activation: Activation? = nil) -> Tensor {
+    linear(x, weight, bias: bias, activation: activation)
+  }
+}

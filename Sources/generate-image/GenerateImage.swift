@@ -1,0 +1,13 @@
+import CommandSupport
+import DiffusionPipelines
+import Foundation
+
+/// The program: flags and progress live in `CommandSupport`, the work in `DiffusionPipelines`.
+@main
+enum GenerateImage {
+  static func main() {
+    let environment = CommandEnvironment.live { try makeImageGenerator($0, options: $1) }
+    CommandEnvironment.listenForStop()
+    exit(GenerateImageCommand.execute(Array(CommandLine.arguments.dropFirst()), environment: environment))
+  }
+}

@@ -1,0 +1,197 @@
+import CommandSupport
+import DiffusionPipelines
+import Foundation
+import Tensors
+
+/// A folder of its own, removed with the value.
+final class TemporaryFolder {
+  let url = FileManager.default.temporaryDirectory.appendingPathComponent("tessera-test-\(UUID().uuidString)")
+  var path: String { url.path }
+
+  init() throws { try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true) }
+  deinit { try? FileManager.default.removeItem(at: url) }
+
+  func path(_ name: String) -> String { path + "/" + name }
+
+  @discardableResult
+  func write(_ text: String, to name: String) throws -> String {
+    try write(Data(text.utf8), to: name)
+  }
+
+  @discardableResult
+  func write(_ data: Data, to name: String) throws -> String {
+    let file = url.appendingPathComponent(name)
+    try FileManager.default.createDirectory(at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
+    try data.write(to: file)
+    return file.path
+  }
+
+  func read(_ name: String) throws -> String {
+    try String(contentsOf: url.appendingPathComponent(name), encoding: .utf8)
+  }
+
+  func contains(_ name: String) -> Bool { FileManager.default.fileExists(atPath: path(name)) }
+}
+
+/// A safetensors file of zeros.
+func safetensors(_ tensors: [String: [Int]]) -> Data {
+  var entries: [String] = [], offset = 0
+  for (name, shape) in tensors.sorted(by: { $0.key < $1.key }) {
+    let end = offset + 4 * shape.reduce(1, *)
+    entries.append(#""\#(name)":{"dtype":"F32","shape":\#(shape),"data_offsets":[\#(offset),\#(end)]}"#)
+    offset = end
+  }
+  let header = Data("{\(entries.joined(separator: ","))}".utf8)
+  let length = (0..<8).map { UInt8(truncatingIfNeeded: header.count >> (8 * $0)) }
+  return Data(length) + header + Data(count: offset)
+}
+
+/// Toy pipeline folders: real configurations, almost no weights.
+enum ToyPipeline {
+  static let pixArtIndex = """
+    {"_class_name": "PixArtSigmaPipeline", "_diffusers_version": "0.30.0", "requires_safety_checker": false,
+     "scheduler": ["diffusers", "DPMSolverMultistepScheduler"], "text_encoder": ["transformers", "T5EncoderModel"],
+     "tokenizer": ["transformers", "T5Tokenizer"], "transformer": ["diffusers", "PixArtTransformer2DModel"],
+     "vae": ["diffusers", "AutoencoderKL"], "safety_checker": [null, null]}
+    """
+  static let ditIndex = """
+    {"_class_name": "DiTPipeline", "scheduler": ["diffusers", "DDIMScheduler"],
+     "transformer": ["diffusers", "DiTTransformer2DModel"], "vae": ["diffusers", "AutoencoderKL"],
+     "id2label": {"0": "tench, Tinca tinca", "1": "crane", "2": "crane", "3": "golden retriever"}}
+    """
+  private static let tinyVAE = """
+    {"block_out_channels": [16, 32, 64], "layers_per_block": 1, "latent_channels": 4, "norm_num_groups": 8}
+    """
+
+  /// Writes a PixArt-Sigma folder; its sizes are those of a model with 3.5 million parameters.
+  static func pixArt(in folder: TemporaryFolder, sampleSize: Int = 32, ownDefaults: String? = nil) throws -> String {
+    try folder.write(pixArtIndex, to: "m/model_index.json")
+    try folder.write(
+      #"{"_class_name": "DPMSolverMultistepScheduler", "num_train_timesteps": 1000, "lambda_min_clipped": -Infinity}"#,
+      to: "m/scheduler/scheduler_config.json")
+    try folder.write("{}", to: "m/tokenizer/tokenizer_config.json")
+    try folder.write(
+      """
+      {"d_model": 128, "d_ff": 256, "d_kv": 32, "num_heads": 4, "num_layers": 3, "feed_forward_proj": "gated-gelu"}
+      """, to: "m/text_encoder/config.json")
+    try folder.write(
+      """
+      {"num_layers": 8, "num_attention_heads": 4, "attention_head_dim": 32, "patch_size": 2, "in_channels": 4,
+       "out_channels": 4, "sample_size": \(sampleSize), "caption_channels": 128, "cross_attention_dim": 128}
+      """, to: "m/transformer/config.json")
+    try folder.write(tinyVAE, to: "m/vae/config.json")
+    try folder.write(safetensors(["shared.weight": [157, 128], "w": [64, 64]]), to: "m/text_encoder/model.safetensors")
+    try folder.write(
+      safetensors(["w": [256, 256], "b": [256]]), to: "m/transformer/diffusion_pytorch_model.safetensors")
+    try folder.write(
+      safetensors(["decoder.w": [8, 8, 3, 3], "encoder.w": [8, 8]]), to: "m/vae/diffusion_pytorch_model.safetensors")
+    if let ownDefaults { try folder.write(ownDefaults, to: "m/tessera.json") }
+    return folder.path("m")
+  }
+
+  /// Writes a DiT folder with four classes.
+  static func diT(in folder: TemporaryFolder) throws -> String {
+    try folder.write(ditIndex, to: "d/model_index.json")
+    try folder.write(
+      #"{"_class_name": "DDIMScheduler", "num_train_timesteps": 1000}"#, to: "d/scheduler/scheduler_config.json")
+    try folder.write(
+      """
+      {"num_layers": 3, "num_attention_heads": 2, "attention_head_dim": 16, "patch_size": 2, "in_channels": 4,
+       "out_channels": 8, "sample_size": 16, "num_embeds_ada_norm": 4}
+      """, to: "d/transformer/config.json")
+    try folder.write(tinyVAE, to: "d/vae/config.json")
+    try folder.write(safetensors(["w": [16, 16]]), to: "d/transformer/diffusion_pytorch_model.safetensors")
+    try folder.write(safetensors(["decoder.w": [8, 8]]), to: "d/vae/diffusion_pytorch_model.safetensors")
+    return folder.path("d")
+  }
+}
+
+/// Makes a flat picture without a model, and remembers what it was asked for.
+final class FakeGenerator: ImageGenerator {
+  let folder: PipelineFolder
+  let geometry: ModelGeometry
+  var requests: [GenerationRequest] = []
+  /// Prompts that fail.
+  var failing: Set<String> = []
+
+  init(_ folder: PipelineFolder) throws {
+    self.folder = folder
+    geometry = try ModelGeometry(folder)
+  }
+
+  func generate(
+    _ request: GenerationRequest, onEvent: (GenerationEvent) throws -> Bool
+  ) throws -> GenerationResult {
+    requests.append(request)
+    if failing.contains(request.prompt) { throw PipelineError.badData(path: "fake", reason: "asked to fail") }
+    _ = try onEvent(.phase("denoise"))
+    let pixels = [UInt8](repeating: 7, count: 3 * request.width * request.height)
+    let image = RGBImage(width: request.width, height: request.height, pixels: pixels)
+    for step in 1...request.steps {
+      guard try onEvent(.step(index: step, count: request.steps)) else { throw GenerationStopped(steps: step) }
+      if let every = request.previewEvery, step % every == 0 { _ = try onEvent(.preview(image, index: step)) }
+    }
+    let record = RunRecord(request: request, folder: folder, geometry: geometry)
+    return GenerationResult(image: image, latents: Tensor([1, 1, 1, 2], [1, -2]), record: record)
+  }
+}
+
+/// What a file must begin with to pass for a PNG.
+private let fakeSignature: [UInt8] = [0x89, 0x50, 0x4e, 0x47]
+
+/// A command's world in memory but for its files, and what the command did to it.
+final class FakeWorld {
+  var output = "", errors = ""
+  var input = Data()
+  var isTerminal = false
+  var stopAfter: Int?
+  var failing: Set<String> = []
+  var unwritable: Set<String> = []
+  var generator: FakeGenerator?
+  private var questions = 0
+  private var clock = 0.0
+
+  /// Runs the command; its exit code.
+  func run(_ arguments: String...) -> Int32 { run(arguments) }
+
+  func run(_ arguments: [String]) -> Int32 {
+    output = ""
+    errors = ""
+    return GenerateImageCommand.execute(arguments, environment: environment)
+  }
+
+  var lines: [String] { output.split(separator: "\n").map(String.init) }
+
+  private var environment: CommandEnvironment {
+    var environment = CommandEnvironment.live { folder, _ in
+      let generator = try FakeGenerator(folder)
+      generator.failing = self.failing
+      self.generator = generator
+      return generator
+    }
+    environment.writeOutput = { self.output += $0 }
+    environment.writeError = { self.errors += $0 }
+    environment.errorIsTerminal = isTerminal
+    environment.readStandardInput = { self.input }
+    environment.processor = ProcessorTraits(physicalCores: 2, speed: .avx512)
+    environment.drawSeed = { 42 }
+    environment.now = {
+      self.clock += 1
+      return self.clock
+    }
+    environment.stopRequested = {
+      self.questions += 1
+      return self.stopAfter.map { self.questions > $0 } ?? false
+    }
+    environment.encodePNG = { _, record in fakeSignature + Array(try (record?.json() ?? "").utf8) }
+    environment.readRecord = { data in
+      data.count == fakeSignature.count ? nil : String(decoding: data.dropFirst(fakeSignature.count), as: UTF8.self)
+    }
+    let write = environment.writeFile
+    environment.writeFile = { bytes, path in
+      guard !self.unwritable.contains(path) else { throw CommandError(.failedWhileRunning, "\(path): full") }
+      try write(bytes, path)
+    }
+    return environment
+  }
+}

@@ -1,0 +1,140 @@
+import DiffusionModels
+import SparseAttention
+import Tensors
+import TestSupport
+import Testing
+
+/// Every model against the reference implementation at toy size: relative L2 at most 1e-5.
+let bound = 1e-5
+
+@Suite struct TransformerGoldenTests {
+  @Test(arguments: [("square", 0), ("square", 1), ("wide", 0), ("tall", 0)])
+  func pixArtSigma(_ name: String, _ sample: Int) throws { try checkPixArt("pixart_sigma", name, sample) }
+
+  @Test(arguments: [0, 1])
+  func pixArtAlpha(_ sample: Int) throws { try checkPixArt("pixart_alpha", "batch", sample) }
+
+  private func checkPixArt(_ file: String, _ name: String, _ sample: Int) throws {
+    let fixture = try Fixture(file)
+    let model = try PixArtTransformer2DModel(
+      fixture.configuration(PixArtConfiguration.self), weights: fixture.weights())
+    try fixture.store.verifyAllRead { !$0.hasPrefix("weights.") }
+    func input(_ key: String) -> Tensor { fixture.tensor("input.\(name).\(key)").slice(sample..<sample + 1) }
+    let mask = fixture.integers("input.\(name).encoder_attention_mask")
+    let length = input("encoder_hidden_states").shape[1]
+    let bias = Tensor([1, length], mask[sample * length..<(sample + 1) * length].map { $0 == 1 ? 0 : -10000 })
+    var conditioning = PixArtConditioning(text: input("encoder_hidden_states"), keyBias: bias)
+    if fixture.names.contains("input.\(name).resolution") {
+      let size = input("resolution").elements
+      conditioning.resolution = (size[0], size[1])
+    }
+    let time = input("timestep").elements[0]
+    let result = try model(
+      input("latents"), timestep: time, conditioning: conditioning, step: 0, attention: DenseAttention())
+    let expected = fixture.tensor("output.\(name).sample").slice(sample..<sample + 1)
+    #expect(relativeL2(result, expected) <= bound)
+    // Leaving padding out altogether is the same as masking it.
+    let real = mask[sample * length..<(sample + 1) * length].reduce(0, +)
+    conditioning.text = conditioning.text.narrowed(axis: 1, 0..<real)
+    conditioning.keyBias = nil
+    let trimmed = try model(
+      input("latents"), timestep: time, conditioning: conditioning, step: 0, attention: DenseAttention())
+    #expect(relativeL2(trimmed, expected) <= bound)
+  }
+
+  @Test(arguments: [("trained", 0), ("trained", 1)])
+  func diT(_ name: String, _ sample: Int) throws {
+    let fixture = try Fixture("dit")
+    let model = try DiTTransformer2DModel(fixture.configuration(DiTConfiguration.self), weights: fixture.weights())
+    try fixture.store.verifyAllRead { !$0.hasPrefix("weights.") }
+    let result = try model(
+      fixture.tensor("input.\(name).latents").slice(sample..<sample + 1),
+      timestep: fixture.tensor("input.\(name).timestep").elements[sample],
+      conditioning: [fixture.integers("input.\(name).class_labels")[sample]], step: 0, attention: DenseAttention())
+    #expect(relativeL2(result, fixture.tensor("output.\(name).sample").slice(sample..<sample + 1)) <= bound)
+  }
+
+  @Test func batchesEqualSingles() throws {
+    let fixture = try Fixture("dit")
+    let model = try DiTTransformer2DModel(fixture.configuration(DiTConfiguration.self), weights: fixture.weights())
+    let latents = fixture.tensor("input.larger.latents"), labels = fixture.integers("input.larger.class_labels")
+    let engine = DenseAttention()
+    let both = try model(latents, timestep: 321, conditioning: labels, step: 0, attention: engine)
+    for sample in 0..<2 {
+      let single = try model(
+        latents.slice(sample..<sample + 1), timestep: 321, conditioning: [labels[sample]], step: 0, attention: engine)
+      #expect(relativeL2(both.slice(sample..<sample + 1), single) < 1e-6)
+    }
+    #expect(engine.statistics.calls == 6 && engine.statistics.density == 1)
+  }
+
+  @Test func bfloat16IsNear() throws {
+    let fixture = try Fixture("pixart_sigma")
+    let model = try PixArtTransformer2DModel(
+      fixture.configuration(PixArtConfiguration.self), weights: fixture.weights(.bfloat16))
+    let text = fixture.tensor("input.wide.encoder_hidden_states")
+    let mask = fixture.integers("input.wide.encoder_attention_mask").reduce(0, +)
+    let result = try model(
+      fixture.tensor("input.wide.latents"), timestep: fixture.tensor("input.wide.timestep").elements[0],
+      conditioning: PixArtConditioning(text: text.narrowed(axis: 1, 0..<mask)), step: 0, attention: DenseAttention())
+    let error = relativeL2(result, fixture.tensor("output.wide.sample"))
+    #expect(error > 1e-5 && error < 3e-2)
+  }
+}
+
+@Suite struct TextEncoderGoldenTests {
+  @Test(arguments: ["t5_encoder", "t5_encoder_relu"])
+  func t5(_ file: String) throws {
+    let fixture = try Fixture(file)
+    let encoder = try T5EncoderModel(fixture.configuration(T5Configuration.self), weights: fixture.weights())
+    let ids = fixture.integers("input.padded.input_ids"), mask = fixture.integers("input.padded.attention_mask")
+    let sequences = (0..<2).map { row in (0..<20).filter { mask[row * 20 + $0] == 1 }.map { ids[row * 20 + $0] } }
+    let results = try encoder(sequences + [fixture.integers("input.long.input_ids")])
+    try fixture.store.verifyAllRead { !$0.hasPrefix("weights.") }
+    let expected = fixture.tensor("output.padded.last_hidden_state")
+    for row in 0..<2 {
+      let real = expected.slice(row..<row + 1).narrowed(axis: 1, 0..<sequences[row].count)
+      #expect(relativeL2(results[row], real) <= bound)
+    }
+    #expect(relativeL2(results[2], fixture.tensor("output.long.last_hidden_state")) <= bound)
+  }
+}
+
+@Suite struct AutoencoderGoldenTests {
+  private func load(_ file: String) throws -> (Fixture, AutoencoderKL) {
+    let fixture = try Fixture(file)
+    return (
+      fixture, try AutoencoderKL(fixture.configuration(AutoencoderKLConfiguration.self), weights: fixture.weights())
+    )
+  }
+
+  @Test(arguments: ["autoencoder_kl", "autoencoder_kl_plain"])
+  func autoencoderKL(_ file: String) throws {
+    let (fixture, model) = try load(file)
+    let decoded = try model.decoder()(fixture.tensor("input.decode.latents"))
+    #expect(relativeL2(decoded, fixture.tensor("output.decode.sample")) <= bound)
+    let moments = try model.encoder()(fixture.tensor("input.encode.sample"))
+    #expect(relativeL2(moments.mean, fixture.tensor("output.encode.mean")) <= bound)
+    #expect(relativeL2(moments.logVariance, fixture.tensor("output.encode.logvar")) <= bound)
+    try fixture.store.verifyAllRead { !$0.hasPrefix("weights.") }
+  }
+
+  @Test func tiledDecoding() throws {
+    let (fixture, model) = try load("autoencoder_kl_tiled")
+    let latents = fixture.tensor("input.decode.latents"), decoder = try model.decoder()
+    #expect(relativeL2(decoder(latents), fixture.tensor("output.decode.plain")) <= bound)
+    let tiles = TileGeometry(latentSize: 8, pixelSize: 16)
+    #expect(relativeL2(decoder.tiled(latents, tiles), fixture.tensor("output.decode.tiled")) <= bound)
+  }
+
+  @Test func autoencoderTiny() throws {
+    let fixture = try Fixture("autoencoder_tiny")
+    let model = try AutoencoderTiny(
+      fixture.configuration(AutoencoderTinyConfiguration.self), weights: fixture.weights())
+    let decoded = try model.decoder()(fixture.tensor("input.decode.latents"))
+    #expect(relativeL2(decoded, fixture.tensor("output.decode.sample")) <= bound)
+    let encoded = try model.encoder()(fixture.tensor("input.encode.sample"))
+    #expect(relativeL2(encoded, fixture.tensor("output.encode.latents")) <= bound)
+    try fixture.store.verifyAllRead { !$0.hasPrefix("weights.") }
+  }
+}
