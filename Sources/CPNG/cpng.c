@@ -69,10 +69,11 @@ static int encode(
   png_set_IHDR(
       png, writer->info, width, height, 8, PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT,
       PNG_FILTER_TYPE_DEFAULT);
+  const uint8_t *next = texts;
   for (size_t i = 0; i < text_count; i++) {
-    char *key = (char *)texts, *value = key + strlen(key) + 1;
+    char *key = (char *)next, *value = key + strlen(key) + 1;
     size_t length = strlen(value);
-    texts = (const uint8_t *)value + length + 1;
+    next = (const uint8_t *)value + length + 1;
     writer->texts[i].compression = length >= 1024 ? PNG_ITXT_COMPRESSION_zTXt : PNG_ITXT_COMPRESSION_NONE;
     writer->texts[i].key = key;
     writer->texts[i].text = value;

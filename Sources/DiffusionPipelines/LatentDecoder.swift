@@ -63,7 +63,7 @@ final class LatentDecoder {
   static func image(_ picture: Tensor, width: Int, height: Int) throws -> RGBImage {
     var planes = picture.elements
     if picture.shape[2] != height || picture.shape[3] != width {
-      planes = try resizeAndCrop(
+      planes = resizeAndCrop(
         planes: planes, channels: 3, height: picture.shape[2], width: picture.shape[3], newHeight: height,
         newWidth: width)
     }

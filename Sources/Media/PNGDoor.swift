@@ -51,5 +51,7 @@ enum PNGDoor {
     return entries
   }
 
-  private static func string(_ message: [UInt8]) -> String { String(decoding: message.prefix { $0 != 0 }, as: UTF8.self) }
+  private static func string(_ message: [UInt8]) -> String {
+    String(decoding: message.prefix { $0 != 0 }, as: UTF8.self)
+  }
 }

@@ -10,7 +10,8 @@ public func resizeAndCrop(
   planes: [Float], channels: Int, height: Int, width: Int, newHeight: Int, newWidth: Int
 ) -> [Float] {
   precondition(channels >= 0 && height > 0 && width > 0, "planes of [\(channels), \(height), \(width)]")
-  precondition(planes.count == channels * height * width, "\(planes.count) values for [\(channels), \(height), \(width)]")
+  precondition(
+    planes.count == channels * height * width, "\(planes.count) values for [\(channels), \(height), \(width)]")
   precondition(newHeight > 0 && newWidth > 0, "resize to \(newWidth)x\(newHeight)")
   if height == newHeight && width == newWidth { return planes }
   let ratio = max(Double(newHeight) / Double(height), Double(newWidth) / Double(width))

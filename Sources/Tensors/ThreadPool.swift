@@ -30,30 +30,34 @@ public final class ThreadPool: @unchecked Sendable {
   private let busy = Atomic<Bool>(false)
   private var mutex = pthread_mutex_t()
   private var wake = pthread_cond_t()
-  private var workers = 0
+  private let workers = Atomic<Int>(0)
 
   /// Threads that take part in a loop, the caller's own included.
-  public var threads: Int { workers + 1 }
+  public var threads: Int { workers.load(ordering: .relaxed) + 1 }
 
   private init() {
     pthread_mutex_init(&mutex, nil)
     pthread_cond_init(&wake, nil)
   }
 
-  /// Starts workers until `threads` take part in loops. More can be added later, not fewer.
+  /// Starts workers until `threads` take part in loops. More can be added later, not fewer; not from inside a loop.
   public func configure(threads: Int) {
     precondition(threads >= 1 && threads <= 1024, "thread count \(threads)")
-    while workers < threads - 1 {
-      workers += 1
+    // No loop may begin between counting a worker and its reading which loop is the last: it would wait for a worker
+    // that never joins.
+    while busy.exchange(true, ordering: .acquiring) { sched_yield() }
+    while workers.load(ordering: .relaxed) < threads - 1 {
       startWorker()
+      workers.add(1, ordering: .relaxed)
     }
+    busy.store(false, ordering: .releasing)
   }
 
   /// Calls `body` with every index in `0 ..< count`, in parallel, each exactly once, and returns when all are done.
   /// - Parameter grain: how many neighbouring indices one worker takes at a time.
   /// A loop inside a loop runs on the calling thread.
   public func forEach(_ count: Int, grain: Int = 1, _ body: (Int) -> Void) {
-    let alone = workers == 0 || count <= grain || count <= 1
+    let alone = workers.load(ordering: .relaxed) == 0 || count <= grain || count <= 1
     if alone || busy.exchange(true, ordering: .acquiring) {
       for index in 0..<count { body(index) }
       return
@@ -61,7 +65,7 @@ public final class ThreadPool: @unchecked Sendable {
     withoutActuallyEscaping(body) { escaping in
       job = Job(body: escaping, count: count, grain: grain)
       next.store(0, ordering: .relaxed)
-      working.store(workers, ordering: .relaxed)
+      working.store(workers.load(ordering: .relaxed), ordering: .relaxed)
       generation.add(1, ordering: .sequentiallyConsistent)
       if sleeping.load(ordering: .sequentiallyConsistent) > 0 {
         pthread_mutex_lock(&mutex)

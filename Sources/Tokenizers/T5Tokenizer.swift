@@ -97,7 +97,9 @@ public struct T5Tokenizer: Sendable {
   }
 
   private func piece(_ id: Int) -> [UInt8]? {
-    if let token = addedTokens[id] { return Array(token.content.utf8) }
+    if let token = addedTokens[id] {
+      return Array((token.normalized ? charsmap?.normalize(token.content) ?? token.content : token.content).utf8)
+    }
     return model.pieces.indices.contains(id) ? model.pieces[id] : nil
   }
 

@@ -21,14 +21,17 @@ struct ParametersTests {
     #expect(parameters["absent"] == nil)
   }
 
-  @Test(arguments: ["", "plain", "a, b", "a: b", "two\nlines", "quote \" inside, and \\ slash", "\"quoted\"", "\"open", " edge ",
-    "tab\tin, it", "\u{1}, \u{1f}", "日本, ü: 🎨", "\\", ",", "\"", "x,\u{301}y", "radial:decay=0.5,dense-steps=4", "\r\n"])
+  @Test(arguments: [
+    "", "plain", "a, b", "a: b", "two\nlines", "quote \" inside, and \\ slash", "\"quoted\"", "\"open", " edge ",
+    "tab\tin, it", "\u{1}, \u{1f}", "日本, ü: 🎨", "\\", ",", "\"", "x,\u{301}y", "radial:decay=0.5,dense-steps=4", "\r\n",
+  ])
   func valuesReturn(value: String) {
     let fields: [Parameters.Field] = [
       .init("Steps", "20"), .init("Odd one", value), .init("a/b-c", value), .init("Seed", "1"),
     ]
     for negative in ["", "bad", "bad\nworse"] {
-      let parameters = Parameters(prompt: "first line\nsecond: line, with, commas", negativePrompt: negative, fields: fields)
+      let prompt = "first line\nsecond: line, with, commas"
+      let parameters = Parameters(prompt: prompt, negativePrompt: negative, fields: fields)
       #expect(Parameters(parsing: parameters.text) == parameters)
     }
   }
@@ -42,7 +45,8 @@ struct ParametersTests {
     let parameters = Parameters(parsing: text)
     #expect(parameters.prompt == "girl with an artist's beret, by Alphonse Mucha, ((eyeshadow))")
     #expect(parameters.negativePrompt == "ugly, fat, (((deformed))), [blurry]")
-    #expect(parameters.fields.map(\.key) == ["Steps", "Sampler", "CFG scale", "Seed", "Size", "Lora hashes", "Version"])
+    #expect(
+      parameters.fields.map(\.key) == ["Steps", "Sampler", "CFG scale", "Seed", "Size", "Lora hashes", "Version"])
     #expect(parameters["Lora hashes"] == "a: 1, b: 2")
     #expect(Parameters(parsing: text.split(separator: "\n").joined(separator: "\r\n")) == parameters)
   }
@@ -55,9 +59,10 @@ struct ParametersTests {
   }
 
   @Test func hostileTextIsQuick() {
-    for text in [String(repeating: "ab ", count: 300_000), String(repeating: "a\"\\:", count: 200_000),
-      String(repeating: "ab:\"", count: 200_000), String(repeating: " ", count: 500_000) + "x"] {
-      _ = Parameters(parsing: text)
-    }
+    let texts = [
+      String(repeating: "ab ", count: 300_000), String(repeating: "a\"\\:", count: 200_000),
+      String(repeating: "ab:\"", count: 200_000), String(repeating: " ", count: 500_000) + "x",
+    ]
+    for text in texts { _ = Parameters(parsing: text) }
   }
 }

@@ -4,7 +4,8 @@ import Testing
 /// Shapes of every rank to 5, with extents of 1 in all places, primes, and an empty one.
 private let shapes: [[Int]] = [
   [], [1], [7], [0], [1, 1], [1, 5], [5, 1], [3, 4], [2, 0, 3], [1, 3, 1], [2, 3, 4], [4, 1, 5], [1, 1, 6], [6, 1, 1],
-  [2, 1, 3, 1], [1, 2, 1, 3], [2, 3, 4, 5], [3, 1, 1, 4], [1, 1, 1, 1], [2, 3, 1, 2, 3], [1, 4, 1, 1, 3], [2, 2, 3, 1, 5],
+  [2, 1, 3, 1], [1, 2, 1, 3], [2, 3, 4, 5], [3, 1, 1, 4], [1, 1, 1, 1], [2, 3, 1, 2, 3], [1, 4, 1, 1, 3],
+  [2, 2, 3, 1, 5],
 ]
 
 /// Values that name their own place.
@@ -88,7 +89,9 @@ struct LayoutTests {
         #expect(Tensor.concatenated(tensor.chunked(shape[axis], axis: axis), axis: axis) == tensor)
       }
     }
-    for index in 0..<shape[0] { #expect(tensor[at: index] == tensor.slice(index..<index + 1).reshaped(Array(shape.dropFirst()))) }
+    for index in 0..<shape[0] {
+      #expect(tensor[at: index] == tensor.slice(index..<index + 1).reshaped(Array(shape.dropFirst())))
+    }
   }
 
   @Test func repeatedStacks() {

@@ -55,4 +55,27 @@ struct ThreadPoolTests {
       for await good in group { #expect(good) }
     }
   }
+
+  /// Workers that join while another thread loops are neither waited for too soon nor forgotten.
+  @Test func growsWhileLoopsRun() async {
+    await withTaskGroup(of: Bool.self) { group in
+      group.addTask {
+        var good = true
+        for _ in 0..<3000 {
+          let tally = Tally(12)
+          ThreadPool.shared.forEach(12) { tally.add($0) }
+          good = good && tally.allOnce
+        }
+        return good
+      }
+      group.addTask {
+        for threads in 2...12 {
+          ThreadPool.shared.configure(threads: threads)
+          try? await Task.sleep(for: .milliseconds(1))
+        }
+        return ThreadPool.shared.threads >= 12
+      }
+      for await good in group { #expect(good) }
+    }
+  }
 }
