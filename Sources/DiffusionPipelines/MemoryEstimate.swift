@@ -6,8 +6,8 @@ import Tensors
 ///
 /// Operation counts are exact for the matrix products, convolutions and attention of the published architectures (a
 /// multiply and an add count as two) and leave out what is linear in the tokens. Peaks of memory are estimates: weights
-/// as they are prepared, plus the largest set of activations alive at once. Decoding in tiles costs more operations than
-/// counted here, since tiles overlap.
+/// as they are prepared, plus the largest set of activations alive at once. Decoding in tiles costs more operations
+/// than counted here, since tiles overlap.
 public struct MemoryEstimate: Sendable, Hashable {
   public struct Phase: Sendable, Hashable {
     /// `text`, `denoise` or `decode`.

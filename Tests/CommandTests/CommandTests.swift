@@ -21,7 +21,8 @@ import Testing
 
   static let refused: [(line: String, code: Int32)] = [
     ("-p x --steps 0", 64), ("-p x --steps 10001", 64), ("-p x --steps two", 64), ("-p x --unknown", 64), ("", 64),
-    ("-p x extra", 64), ("-p x -W 100", 64), ("-p x -H 0", 64), ("-p x -W 99999999", 64), ("-p x --size 32768x32768", 64),
+    ("-p x extra", 64), ("-p x -W 100", 64), ("-p x -H 0", 64), ("-p x -W 99999999", 64),
+    ("-p x --size 32768x32768", 64),
     ("-p x --guidance-scale inf", 64), ("-p x -s -2", 64), ("-p x -b 0", 64), ("-p x -o a.jpg", 64),
     ("-p x --attention radial", 64), ("-p x --kv-compression conv", 64), ("-p x --scheduler nope", 64),
     ("-p x --class-label 1", 64), ("-p x -t 0", 64), ("-p x --flow-shift -1", 64), ("-p x --preview-path p.png", 64),
