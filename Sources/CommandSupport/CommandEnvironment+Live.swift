@@ -1,6 +1,7 @@
 import DiffusionPipelines
 import Foundation
 import Kernels
+import Media
 import Schedulers
 
 extension ProcessorTraits {
@@ -13,7 +14,9 @@ extension ProcessorTraits {
       case .avx512: .avx512
       case .avx512BF16: .avx512BFloat16
       }
-    return ProcessorTraits(physicalCores: max(1, Processor.physicalCores), speed: speed)
+    return ProcessorTraits(
+      physicalCores: max(1, Processor.physicalCores), speed: speed,
+      memory: Int(clamping: ProcessInfo.processInfo.physicalMemory))
   }
 }
 
@@ -36,14 +39,17 @@ extension CommandEnvironment {
       },
       stopRequested: { StopSignal.shared.isRequested },
       checkScheduler: checkScheduler,
-      encodePNG: { _, _ in throw CommandError(.unavailable, "PNG files cannot be written by this build") },
-      readRecord: { _ in throw CommandError(.unavailable, "PNG files cannot be read by this build") },
-      proveWritable: proveWritable,
+      encodePNG: { image, record in
+        let frame = Frame(width: image.width, height: image.height, pixels: image.pixels)
+        return try PNGFile.encode(frame, text: record.map { try $0.pictureText() } ?? [])
+      },
+      readRecord: { data in try PNGFile.decode(Array(data)).text.first { $0.key == RunRecord.pictureKey }?.value },
+      proveWritable: { try AtomicFile.proveWritable(URL(fileURLWithPath: $0)) },
       writeFile: { bytes, path in
         do {
-          try Data(bytes).write(to: URL(fileURLWithPath: path), options: .atomic)
+          try AtomicFile.write(bytes, to: URL(fileURLWithPath: path))
         } catch {
-          throw CommandError(.failedWhileRunning, "\(path): cannot be written")
+          throw CommandError(.failedWhileRunning, errorLine(for: error))
         }
       },
       makeGenerator: makeGenerator)
@@ -64,18 +70,6 @@ extension CommandEnvironment {
       try scheduler.setTimesteps(request.steps)
     } catch SchedulerError.invalid(let scheduler, let reason) {
       throw CommandError.usage("\(scheduler): \(reason)")
-    }
-  }
-
-  private static func proveWritable(_ path: String) throws {
-    let folder = URL(fileURLWithPath: path).deletingLastPathComponent()
-    let probe = folder.appendingPathComponent(".tessera-\(UInt64.random(in: .min ... .max))")
-    do {
-      try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-      try Data().write(to: probe)
-      try FileManager.default.removeItem(at: probe)
-    } catch {
-      throw CommandError(.cannotWrite, "\(path): the folder cannot be written to")
     }
   }
 }

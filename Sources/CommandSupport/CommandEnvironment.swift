@@ -5,10 +5,13 @@ import Foundation
 public struct ProcessorTraits: Sendable, Hashable {
   public var physicalCores: Int
   public var speed: CPUSpeed
+  /// The machine's memory, in bytes.
+  public var memory: Int
   public var hasBFloat16: Bool { speed == .avx512BFloat16 }
 
-  public init(physicalCores: Int, speed: CPUSpeed) {
+  public init(physicalCores: Int, speed: CPUSpeed, memory: Int) {
     self.physicalCores = physicalCores
+    self.memory = memory
     self.speed = speed
   }
 }

@@ -2,8 +2,10 @@ import Checkpoints
 import DiffusionModels
 import DiffusionPipelines
 import Foundation
+import Media
 import Schedulers
 import Tensors
+import Tokenizers
 import TolerantJSON
 
 /// Exit codes, by the meanings of `sysexits.h` where it has them.
@@ -56,6 +58,19 @@ public func exitStatus(for error: any Error) -> ExitStatus {
   case let error as ModelError:
     if case .unsupported = error { return .unavailable }
     return .badData
+  case let error as TokenizerError:
+    switch error {
+    case .missing: return .inputMissing
+    case .malformed: return .badData
+    case .unsupported: return .unavailable
+    case .invalidLength: return .usage
+    }
+  case let error as MediaError:
+    switch error {
+    case .cannotWrite: return .cannotWrite
+    case .badPNG: return .badData
+    case .cannotEncode: return .failedWhileRunning
+    }
   case let error as SchedulerError:
     switch error {
     case .unknownScheduler, .incompatible: return .usage

@@ -12,8 +12,8 @@ struct PromptItem: Sendable {
 /// Reads the lines of a prompts file. A line that cannot be read is a failure of its own and spares the others.
 ///
 /// A file is JSON lines if its name ends in `.jsonl` or `.ndjson` or its first line begins with `{`; each line is then
-/// an object of flags, or a string. Otherwise each line is a prompt (a class label for class-conditional pipelines). Empty
-/// lines are skipped.
+/// an object of flags, or a string. Otherwise each line is a prompt (a class label for class-conditional pipelines).
+/// Empty lines are skipped.
 func readPromptsFile(_ path: String, kind: PipelineKind) throws -> [(line: Int, item: Result<PromptItem, any Error>)] {
   let data = try TolerantJSON.read(URL(fileURLWithPath: path))
   let bytes = data.starts(with: [0xef, 0xbb, 0xbf]) ? data.dropFirst(3) : data

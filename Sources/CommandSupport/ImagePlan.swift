@@ -108,6 +108,15 @@ struct ImagePlan {
         + "\(formatBytes(phase.peakBytes)) while running '\(phase.name)'")
   }
 
+  /// Whether transformer and autoencoder may stay in memory at once.
+  func modelsFitTogether(memory: Int) -> Bool {
+    images.allSatisfy { image in
+      let phases = MemoryEstimate(image.request, geometry: geometry, weights: weights).phases
+      let allowed = Double(image.request.memoryLimit ?? memory / 4 * 3)
+      return phases.filter { $0.name != "text" }.reduce(0.0) { $0 + Double($1.peakBytes) } <= allowed
+    }
+  }
+
   private static func outputs(_ flags: FlagValues) throws -> (
     image: OutputPath, latents: OutputPath?, report: OutputPath?, preview: OutputPath?
   ) {

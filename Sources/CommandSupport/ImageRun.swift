@@ -54,9 +54,14 @@ struct ImageRun {
     }
   }
 
+  /// Requests whose texts are encoded in one pass.
+  private static let prepareCount = 64
+
   private mutating func makeAll(with generator: any ImageGenerator) throws {
+    generator.keepsModels = plan.images.count > 1 && plan.modelsFitTogether(memory: environment.processor.memory)
     for (index, image) in plan.images.enumerated() {
       do {
+        if index % Self.prepareCount == 0, plan.images.count > 1 { try prepare(from: index, with: generator) }
         try make(image, number: index + 1, with: generator)
       } catch let stop as GenerationStopped {
         progress.close()
@@ -71,6 +76,23 @@ struct ImageRun {
             item: image.item, line: image.line, prompt: image.request.prompt, seed: image.request.seed,
             output: image.output, error: errorLine(for: error), exitCode: exitCode(for: error)))
       }
+    }
+  }
+
+  /// Encodes the texts of the next results together. Where one of them fails all are left to their own turn, so that a
+  /// failure is counted to its own result.
+  private mutating func prepare(from index: Int, with generator: any ImageGenerator) throws {
+    let requests = plan.images[index...].prefix(Self.prepareCount).map(\.request)
+    progress.prefix = ""
+    do {
+      try generator.prepare(requests) { event in
+        try handle(event, of: plan.images[index])
+        return !environment.stopRequested()
+      }
+    } catch let stop as GenerationStopped {
+      throw stop
+    } catch {
+      progress.line("note: encoding texts one by one: \(errorLine(for: error))")
     }
   }
 

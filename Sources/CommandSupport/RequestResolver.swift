@@ -1,5 +1,6 @@
 import DiffusionPipelines
 import Foundation
+import Media
 import Tensors
 
 /// Turns flags into requests: fills in the pipeline's defaults and checks every value, before any weight is loaded.
@@ -76,9 +77,19 @@ struct RequestResolver {
       guard let prompt = flags.prompt else {
         throw CommandError.usage("expected --prompt or --prompts-file, found neither")
       }
-      request.prompt = prompt
-      request.negativePrompt = flags.negativePrompt ?? folder.defaults.negativePrompt ?? ""
+      request.prompt = try sound(prompt, "--prompt")
+      request.negativePrompt = try sound(
+        flags.negativePrompt ?? folder.defaults.negativePrompt ?? "", "--negative-prompt")
     }
+  }
+
+  /// Text that files and metadata can hold.
+  private func sound(_ text: String, _ name: String) throws -> String {
+    guard text.utf8.count <= 1 << 20 else {
+      throw CommandError.usage("\(name): expected at most 1 MiB of text, found \(text.utf8.count) bytes")
+    }
+    guard !text.utf8.contains(0) else { throw CommandError.usage("\(name): expected text, found a zero byte") }
+    return text
   }
 
   // MARK: Size
@@ -98,6 +109,10 @@ struct RequestResolver {
     let limit = 1...32_768
     let width = try within(flags.width ?? own?.width ?? 0, limit, "width")
     let height = try within(flags.height ?? own?.height ?? 0, limit, "height")
+    guard 3 * width * height <= PNGFile.maxPixelBytes else {
+      throw CommandError.usage(
+        "size \(width)x\(height): expected at most \(PNGFile.maxPixelBytes / 3) pixels, found \(width * height)")
+    }
     let binning = flags.resolutionBinning ?? folder.defaults.resolutionBinning ?? .auto
     let bins = AspectBins.table(sampleSize: geometry.transformer.sampleSize, of: folder.kind)
     if binning == .auto, let bins {

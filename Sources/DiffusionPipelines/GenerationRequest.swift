@@ -159,6 +159,13 @@ public struct GenerationStopped: Error, Sendable, Hashable, CustomStringConverti
 
 /// A loaded pipeline that makes images. Components are loaded when first needed and may be kept between calls.
 public protocol ImageGenerator: AnyObject {
+  /// Whether models stay loaded between results: for batches, where they fit together.
+  var keepsModels: Bool { get set }
+
+  /// Does in one pass what several requests share, such as encoding their texts. Optional: ``generate(_:onEvent:)``
+  /// does for itself what has not been done.
+  func prepare(_ requests: [GenerationRequest], onEvent: (GenerationEvent) throws -> Bool) throws
+
   /// Makes one image.
   /// - Parameter onEvent: called on the calling thread; `false` asks to stop, and the call throws
   ///   ``GenerationStopped``. An error it throws ends the run and is passed on.

@@ -6,7 +6,8 @@ import Tensors
 ///
 /// Operation counts are exact for the matrix products, convolutions and attention of the published architectures (a
 /// multiply and an add count as two) and leave out what is linear in the tokens. Peaks of memory are estimates: weights
-/// as they are prepared, plus the largest set of activations alive at once.
+/// as they are prepared, plus the largest set of activations alive at once. Decoding in tiles costs more operations
+/// than counted here, since tiles overlap.
 public struct MemoryEstimate: Sendable, Hashable {
   public struct Phase: Sendable, Hashable {
     /// `text`, `denoise` or `decode`.
@@ -68,11 +69,13 @@ public struct MemoryEstimate: Sendable, Hashable {
     let latents = Double(request.modelWidth) / scale * (Double(request.modelHeight) / scale)
     let picture = 2 * 3 * 4 * Double(request.modelWidth) * Double(request.modelHeight)
     let decoding = geometry.autoencoder.cost(latents: latents)
+    let isTiled = LatentDecoder.tiling(request, geometry).isTiled
+    let atOnce = isTiled ? geometry.autoencoder.cost(latents: min(latents, geometry.autoencoder.tileLatents)) : decoding
     phases.append(
       Phase(
         name: "decode", weightsBytes: decoder.bytes,
-        peakBytes: whole(Self.baseBytes + decoder.preparedBytes(.float32) + 4 * decoding.values + picture),
-        flops: decoding.flops, precision: .float32))
+        peakBytes: whole(Self.baseBytes + decoder.preparedBytes(request.precision) + 4 * atOnce.values + picture),
+        flops: decoding.flops, precision: request.precision))
     self.phases = phases
   }
 

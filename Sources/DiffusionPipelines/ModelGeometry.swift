@@ -22,6 +22,8 @@ public struct ModelGeometry: Sendable, Hashable {
     /// Whether it is the small decoder of three-convolution blocks.
     public let isTiny: Bool
     public let hasMiddleAttention: Bool
+    /// Latents in one tile, when decoding is tiled.
+    public let tileLatents: Double
 
     /// Pixels a side for each latent.
     public var scaleFactor: Int { 1 << (channels.count - 1) }
@@ -92,7 +94,7 @@ extension ModelGeometry.Transformer {
 extension ModelGeometry.Autoencoder {
   private struct Config: Decodable {
     let blockOutChannels, decoderBlockOutChannels, numDecoderBlocks: [Int]?
-    let layersPerBlock, latentChannels: Int?
+    let layersPerBlock, latentChannels, sampleSize: Int?
     let midBlockAddAttention: Bool?
   }
 
@@ -117,6 +119,9 @@ extension ModelGeometry.Autoencoder {
     }
     channels = widths
     latentChannels = try bounded(config.latentChannels ?? 4, "latent_channels", folder, "vae", upTo: 4096)
+    let tile = try bounded(config.sampleSize ?? 32, "sample_size", folder, "vae", upTo: 65_536)
+    let tileSide = Double(max(1, tile >> (widths.count - 1)))
+    tileLatents = tileSide * tileSide
     hasMiddleAttention = !isTiny && config.midBlockAddAttention ?? true
   }
 }

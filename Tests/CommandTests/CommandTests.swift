@@ -1,5 +1,6 @@
 import DiffusionPipelines
 import Foundation
+import Media
 import Testing
 
 @testable import CommandSupport
@@ -21,6 +22,7 @@ import Testing
   static let refused: [(line: String, code: Int32)] = [
     ("-p x --steps 0", 64), ("-p x --steps 10001", 64), ("-p x --steps two", 64), ("-p x --unknown", 64), ("", 64),
     ("-p x extra", 64), ("-p x -W 100", 64), ("-p x -H 0", 64), ("-p x -W 99999999", 64),
+    ("-p x --size 32768x32768", 64),
     ("-p x --guidance-scale inf", 64), ("-p x -s -2", 64), ("-p x -b 0", 64), ("-p x -o a.jpg", 64),
     ("-p x --attention radial", 64), ("-p x --kv-compression conv", 64), ("-p x --scheduler nope", 64),
     ("-p x --class-label 1", 64), ("-p x -t 0", 64), ("-p x --flow-shift -1", 64), ("-p x --preview-path p.png", 64),
@@ -90,6 +92,7 @@ import Testing
     #expect(world.generator?.requests.map(\.seed) == [.max, 0, 1])
     #expect(world.lines == [.max, 0, 1].map { (seed: UInt64) in folder.path("a-\(seed).png") })
     #expect(world.errors.contains("names get the seed put in"))
+    #expect(world.generator?.keepsModels == true && world.generator?.prepared == [3])
     #expect(run("-p", "x", "-b", "2", "-o", folder.path("b-%03d.png")) == 0)
     #expect(world.lines == [folder.path("b-000.png"), folder.path("b-001.png")])
   }
@@ -155,6 +158,12 @@ import Testing
     // The picture itself serves as well, unless it was written without.
     #expect(world.run("--config", folder.path("b.png"), "-o", folder.path("c.png"), "--no-metadata") == 0)
     #expect(world.generator?.requests.first == first)
+    let text = try PNGFile.decode(Array(Data(contentsOf: URL(fileURLWithPath: folder.path("b.png"))))).text
+    #expect(text.map(\.key) == ["parameters", "tessera"])
+    let parameters = Parameters(parsing: text[0].value)
+    #expect(parameters.prompt == "a \"cube\"\né" && parameters.negativePrompt == "blur")
+    #expect(parameters["Steps"] == "3" && parameters["CFG scale"] == "2.25" && parameters["RNG"] == "Philox")
+    #expect(parameters["Seed"] == "18446744073709551615" && parameters.size?.width == 64)
     #expect(world.run("--config", folder.path("c.png"), "-o", folder.path("d.png")) == 65)
   }
 

@@ -113,10 +113,19 @@ final class FakeGenerator: ImageGenerator {
   var requests: [GenerationRequest] = []
   /// Prompts that fail.
   var failing: Set<String> = []
+  var keepsModels = false
+  var prepared: [Int] = []
 
   init(_ folder: PipelineFolder) throws {
     self.folder = folder
     geometry = try ModelGeometry(folder)
+  }
+
+  func prepare(_ requests: [GenerationRequest], onEvent: (GenerationEvent) throws -> Bool) throws {
+    prepared.append(requests.count)
+    if requests.contains(where: { failing.contains($0.prompt) }) {
+      throw PipelineError.badData(path: "fake", reason: "asked to fail")
+    }
   }
 
   func generate(
@@ -135,9 +144,6 @@ final class FakeGenerator: ImageGenerator {
     return GenerationResult(image: image, latents: Tensor([1, 1, 1, 2], [1, -2]), record: record)
   }
 }
-
-/// What a file must begin with to pass for a PNG.
-private let fakeSignature: [UInt8] = [0x89, 0x50, 0x4e, 0x47]
 
 /// A command's world in memory but for its files, and what the command did to it.
 final class FakeWorld {
@@ -173,7 +179,7 @@ final class FakeWorld {
     environment.writeError = { self.errors += $0 }
     environment.errorIsTerminal = isTerminal
     environment.readStandardInput = { self.input }
-    environment.processor = ProcessorTraits(physicalCores: 2, speed: .avx512)
+    environment.processor = ProcessorTraits(physicalCores: 2, speed: .avx512, memory: 8 << 30)
     environment.drawSeed = { 42 }
     environment.now = {
       self.clock += 1
@@ -182,10 +188,6 @@ final class FakeWorld {
     environment.stopRequested = {
       self.questions += 1
       return self.stopAfter.map { self.questions > $0 } ?? false
-    }
-    environment.encodePNG = { _, record in fakeSignature + Array(try (record?.json() ?? "").utf8) }
-    environment.readRecord = { data in
-      data.count == fakeSignature.count ? nil : String(decoding: data.dropFirst(fakeSignature.count), as: UTF8.self)
     }
     let write = environment.writeFile
     environment.writeFile = { bytes, path in
