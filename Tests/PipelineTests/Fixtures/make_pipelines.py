@@ -282,7 +282,7 @@ class Watch:
 
 
 def run(folder, kind, call, dtype=torch.float32, noise=None):
-    pipe = kind.from_pretrained(folder, torch_dtype=dtype, low_cpu_mem_usage=False)
+    pipe = kind.from_pretrained(folder, dtype=dtype, low_cpu_mem_usage=False)
     pipe.set_progress_bar_config(disable=True)
     watch, arguments = Watch(pipe), {k: v for k, v in call.items() if k != "seed"}
     if noise is not None:  # randn_tensor would draw other numbers in another type
