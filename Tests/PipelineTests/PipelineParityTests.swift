@@ -64,3 +64,97 @@ import TolerantJSON
     }
   }
 }
+
+extension PipelineParityTests {
+  /// The published size is drawn, then brought back to the size asked for.
+  @Test func binnedSize() throws {
+    let fixture = try Fixture("expected/sigma-binned")
+    let call = try fixture.configuration(Call.self, key: "call")
+    let generator = try makeImageGenerator(
+      PipelineFolder(path: Self.folder.appendingPathComponent("toy-pixart-sigma").path),
+      options: GeneratorOptions(threads: 2))
+    var request = GenerationRequest(
+      width: 300, height: 200, steps: 20, guidanceScale: call.guidanceScale, seed: call.seed, maxSequenceLength: 24)
+    (request.modelWidth, request.modelHeight) = (304, 208)
+    request.prompt = call.prompt!.all[0]
+    request.cleanCaption = false
+    let result = try generator.generate(request) { _ in true }
+    #expect(relativeL2(result.latents, fixture.tensor("output.latents")) <= 1e-3)
+    let expected = fixture.integers("output.image")
+    var worst = 0
+    for row in 0..<50 {
+      for column in 0..<75 {
+        for channel in 0..<3 {
+          let found = Int(result.image.pixels[(row * 4 * 300 + column * 4) * 3 + channel])
+          worst = max(worst, abs(found - expected[(row * 75 + column) * 3 + channel]))
+        }
+      }
+    }
+    #expect(worst <= 2, "pixels \(worst)")
+  }
+}
+
+/// The embedded pipeline against diffusers in float32, from the same seeds.
+@Suite(.serialized) struct TabletopTests {
+  private func requests() throws -> (Fixture, DiffusionGenerator, [GenerationRequest]) {
+    let fixture = try Fixture("expected/tabletop")
+    let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+      .deletingLastPathComponent()
+    let generator = try makeImageGenerator(
+      PipelineFolder(path: root.appendingPathComponent("pipelines/tabletop-image").path),
+      options: GeneratorOptions(threads: 2))
+    let prompts = try JSONDecoder().decode([String].self, from: Data(fixture.metadata["prompts"]!.utf8))
+    let requests = prompts.enumerated().map { index, prompt in
+      var request = GenerationRequest(
+        width: 128, height: 128, steps: 20, guidanceScale: 3, seed: UInt64(index), maxSequenceLength: 64)
+      request.prompt = prompt
+      request.cleanCaption = false
+      return request
+    }
+    return (fixture, generator, requests)
+  }
+
+  private func psnr(_ a: [UInt8], _ b: ArraySlice<Int>) -> Double {
+    let squares = zip(a, b).reduce(0.0) { $0 + Double((Int($1.0) - $1.1) * (Int($1.0) - $1.1)) }
+    return 10 * log10(255 * 255 * Double(a.count) / max(squares, 1e-9))
+  }
+
+  @Test(arguments: [(Precision.float32, 45.0), (.bfloat16, 30.0)])
+  func isNearDiffusers(_ precision: Precision, _ least: Double) throws {
+    let (fixture, generator, requests) = try requests()
+    let expected = fixture.integers("output.image")
+    for (index, request) in requests.enumerated() {
+      var request = request
+      request.precision = precision
+      let image = try generator.generate(request) { _ in true }.image
+      let count = image.pixels.count
+      let value = psnr(image.pixels, expected[index * count..<(index + 1) * count])
+      #expect(value >= least, "\(request.prompt): \(value) dB in \(precision)")
+    }
+  }
+
+  @Test func stopsWhenAsked() throws {
+    let (_, generator, requests) = try requests()
+    #expect(throws: GenerationStopped(steps: 3)) {
+      try generator.generate(requests[0]) { event in
+        if case .step(3, 20) = event { return false }
+        return true
+      }
+    }
+  }
+
+  @Test func batchesEncodeTextsOnceAndEqualSingles() throws {
+    let (_, generator, requests) = try requests()
+    let single = try generator.generate(requests[1]) { _ in true }
+    generator.keepsModels = true
+    var texts = 0
+    func count(_ event: GenerationEvent) -> Bool {
+      if case .phase("text") = event { texts += 1 }
+      return true
+    }
+    try generator.prepare(requests, onEvent: count)
+    let batch = try requests.map { try generator.generate($0, onEvent: count) }
+    #expect(texts == 1)
+    #expect(batch[1].image == single.image && batch[1].latents == single.latents)
+  }
+}
