@@ -116,7 +116,7 @@ struct ImageRun {
     let seconds = environment.now() - start
     progress.line("\(image.output): \(fixed(seconds, 1)) s")
     if isVerbose {
-      for (phase, seconds) in result.record.seconds.sorted(by: { $0.key < $1.key }) {
+      for (phase, seconds) in (result.record.seconds ?? [:]).sorted(by: { $0.key < $1.key }) {
         progress.line("  \(phase): \(fixed(seconds, 2)) s")
       }
     }

@@ -6,9 +6,13 @@ extension RunRecord {
   /// The key of the whole record, as JSON.
   static let pictureKey = "tessera"
 
-  /// The parameters that most tools read, and the whole record.
+  /// The parameters that most tools read, and the record but for what differs from run to run: a request's file is the
+  /// same bytes whenever it is made and on however many threads.
   func pictureText() throws -> [PNGFile.Text] {
-    [("parameters", parameters.text), (Self.pictureKey, try json())]
+    var record = self
+    record.seconds = nil
+    record.compute.threads = nil
+    return [("parameters", parameters.text), (Self.pictureKey, try record.json())]
   }
 
   /// The record in the words of other tools.

@@ -86,8 +86,7 @@ public final class DiffusionGenerator: ImageGenerator {
     let statistics = attention.statistics
     record.attention.density = statistics.density
     record.attention.runDensity = statistics.density
-    record.seconds = clock.seconds
-    record.seconds["attention"] = statistics.seconds
+    record.seconds = clock.seconds.merging(["attention": statistics.seconds]) { $1 }
     record.compute.cpu = Processor.level.description
     record.compute.threads = ThreadPool.shared.threads
     weightFiles = try weightFiles ?? RunRecord.WeightFile.all(in: folder)

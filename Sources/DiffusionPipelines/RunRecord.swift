@@ -55,8 +55,10 @@ public struct RunRecord: Sendable, Hashable, Codable {
 
   public struct Compute: Sendable, Hashable, Codable {
     public var dtype: Precision
-    public var blas = "", cpu = ""
-    public var threads = 0
+    /// The code path of the kernels.
+    public var cpu = ""
+    /// Not in a picture's metadata, whose bytes do not depend on it.
+    public var threads: Int?
   }
 
   public struct Attention: Sendable, Hashable, Codable {
@@ -106,8 +108,8 @@ public struct RunRecord: Sendable, Hashable, Codable {
   public var scheduler: SchedulerUsed?
   public var noise: Noise
   public var result: Result
-  /// Wall-clock seconds by phase.
-  public var seconds: [String: Double] = [:]
+  /// Wall-clock seconds by phase. Not in a picture's metadata, which is the same for the same request.
+  public var seconds: [String: Double]?
 }
 
 extension RunRecord {

@@ -41,7 +41,7 @@ final class TextConditioner {
   private func encode(_ keys: [Key], _ precision: Precision, _ onEvent: (GenerationEvent) throws -> Bool) throws {
     _ = try onEvent(.phase("text"))
     let sequences = try keys.map { key -> [Int] in
-      let text = key.isCleaned ? CaptionCleaner.clean(key.text) : CaptionCleaner.normalize(key.text)
+      let text = key.isCleaned ? CaptionCleaner.clean(key.text) : CaptionCleaner.plain(key.text)
       let tokens = try tokenizer.encode(text, maxLength: key.maxLength)
       if !tokens.dropped.isEmpty {
         _ = try onEvent(

@@ -38,7 +38,8 @@ public enum CaptionCleaner {
       var bytes: [UInt8] = []
       var position = index
       while position < end {
-        if spaced[position] == "%", position + 2 < end, spaced[position + 1].isASCIIHex, spaced[position + 2].isASCIIHex {
+        if spaced[position] == "%", position + 2 < end, spaced[position + 1].isASCIIHex, spaced[position + 2].isASCIIHex
+        {
           bytes.append(UInt8(HTMLEntities.number(spaced[(position + 1)...(position + 2)], radix: 16)))
           position += 3
         } else {

@@ -175,7 +175,9 @@ struct HTMLText {
       if end != nil { flush() }
       return end
     }
-    let nameEnd = text.run(from: position + 3) { $0.isASCIILetter || $0.isASCIIDigit || "-_.".unicodeScalars.contains($0) }
+    let nameEnd = text.run(from: position + 3) {
+      $0.isASCIILetter || $0.isASCIIDigit || "-_.".unicodeScalars.contains($0)
+    }
     let name = [Unicode.Scalar](text[min(position + 3, text.count)..<nameEnd]).string.lowercased()
     guard ["cdata", "temp", "ignore", "include", "rcdata", "if", "else", "endif"].contains(name) else {
       pending.append("<")
@@ -215,8 +217,8 @@ struct HTMLText {
   private mutating func parseEndTag() -> Int? {
     guard let end = bracket(from: position + 1) else { return nil }
     let nameStart = text.run(from: position + 2, while: PythonText.isSpace)
-    guard text.has(at: nameStart, where: \.isASCIILetter), nameStart == position + 2 || rawElement != nil || isBare(nameStart)
-    else {
+    let mayHaveSpace = rawElement != nil || isBare(nameStart)
+    guard text.has(at: nameStart, where: \.isASCIILetter), nameStart == position + 2 || mayHaveSpace else {
       if end > position + 3 { flush() }
       return end
     }

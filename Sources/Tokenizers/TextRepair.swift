@@ -5,7 +5,8 @@ import Foundation
 /// escapes, control characters, and Unicode normal form C.
 ///
 /// Not done: mojibake, i.e. UTF-8 that someone decoded as a one-byte encoding ("Ã©" for "é"). Captions come here in
-/// lower case, which has already broken most of it ("ã©").
+/// lower case and without `™`, dashes and single curly quotes, which has already broken most of it ("ã©", "â€ "); what
+/// ftfy could still repair, such as "â€œ" for a quotation mark, stays as typed. So do references in capitals (`&EACUTE;`).
 enum TextRepair {
   /// The repaired text, each line on its own.
   static func fix(_ text: [Unicode.Scalar]) -> [Unicode.Scalar] {

@@ -31,7 +31,8 @@ import Testing
 
   /// Texts that cost a backtracking engine quadratic time or worse.
   @Test(arguments: [
-    "a", "a.", "-", " ", "\"", "<", "<a ", "<!-- >", "&", "&#", "&amp;", "http", "1x", "1.", "a1", "free ", "worldwide ",
+    "a", "a.", "-", " ", "\"", "<", "<a ", "<!-- >", "&", "&#", "&amp;", "http", "1x", "1.", "a1", "free ",
+    "worldwide ",
     ".png", "@", "%", "Σ'", "<script>", "</", "<b>", "\u{301}", "<a b=' ", "<a b=\">",
   ])
   func longCaptionsAreQuick(_ unit: String) {

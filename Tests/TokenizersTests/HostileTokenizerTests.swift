@@ -41,7 +41,7 @@ import Testing
 
   @Test func survivesDamagedModels() throws {
     let model = try Fixtures.bytes("legacy/spiece.model")
-    var random = SystemRandomNumberGenerator()
+    var random = SeededGenerator(state: 1)
     for _ in 0..<400 {
       var damaged = model
       for _ in 0..<Int.random(in: 1...8, using: &random) {
@@ -52,7 +52,7 @@ import Testing
   }
 
   @Test func survivesAnyNormalizationTable() throws {
-    var random = SystemRandomNumberGenerator()
+    var random = SeededGenerator(state: 1)
     for _ in 0..<500 {
       let units = Int.random(in: 1...63, using: &random)
       var bytes = [UInt8(units * 4), 0, 0, 0]
@@ -60,7 +60,10 @@ import Testing
       bytes += Array("abc\0de\0".utf8)
       _ = try PrecompiledCharsmap(bytes, path: "table").normalize("abc é ＡＢＣ \u{1F600} 日本語 \0")
     }
-    for bytes: [UInt8] in [[], [1], [0, 0, 0, 0, 1, 2, 3, 4], [0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0], [3, 0, 0, 0, 1, 2, 3, 4]] {
+    let refused: [[UInt8]] = [
+      [], [1], [0, 0, 0, 0, 1, 2, 3, 4], [0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0], [3, 0, 0, 0, 1, 2, 3, 4],
+    ]
+    for bytes in refused {
       #expect(throws: TokenizerError.self) { try PrecompiledCharsmap(bytes, path: "table") }
     }
   }
@@ -79,12 +82,12 @@ import Testing
     func message(_ files: [String: String]) throws -> String {
       try load(files.mapValues { Data($0.utf8) }).map(\.description) ?? "accepted"
     }
-    let model = "\"model\":{\"type\":\"Unigram\",\"unk_id\":2,\"vocab\":[[\"<pad>\",0],[\"</s>\",0],[\"<unk>\",0],[\"▁a\",-1]]}"
+    let vocabulary = "[[\"<pad>\",0],[\"</s>\",0],[\"<unk>\",0],[\"▁a\",-1]]"
+    let model = "\"model\":{\"type\":\"Unigram\",\"unk_id\":2,\"vocab\":\(vocabulary)}"
+    let odd = "\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Odd\"}]}"
     #expect(try message(["tokenizer.json": "{\(model)}"]) == "accepted")
     #expect(try message(["tokenizer.json": "{\"model\":{\"type\":\"BPE\",\"vocab\":{}}}"]).contains("model \"BPE\""))
-    #expect(
-      try message(["tokenizer.json": "{\(model),\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Odd\"}]}}"])
-        .contains("normalizer \"Odd\""))
+    #expect(try message(["tokenizer.json": "{\(model),\(odd)}"]).contains("normalizer \"Odd\""))
     #expect(
       try message(["tokenizer.json": "{\(model),\"pre_tokenizer\":{\"type\":\"ByteLevel\"}}"])
         .contains("pre_tokenizer \"ByteLevel\""))

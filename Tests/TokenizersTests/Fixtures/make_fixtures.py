@@ -80,6 +80,13 @@ def train(prefix, seed, size, rules=None, **options):
     else:
         arguments["normalization_rule_name"] = "nmt_nfkc"
     sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(list(sentences(seed, 4000))), **arguments)
+    # The file must not depend on the scratch folder's name.
+    from sentencepiece import sentencepiece_model_pb2
+
+    model = sentencepiece_model_pb2.ModelProto.FromString(prefix.with_suffix(".model").read_bytes())
+    model.trainer_spec.ClearField("model_prefix")
+    model.normalizer_spec.ClearField("normalization_rule_tsv")
+    prefix.with_suffix(".model").write_bytes(model.SerializeToString())
     return prefix.with_suffix(".model")
 
 
@@ -99,25 +106,33 @@ def strings():
         "ﬁ\u0301x", "①②③", "½ ¼ ¾", "㍍ ㍿", "ｶﾞｷﾞ", "ﾊﾟ", "が か\u3099", "한국어 한국어", "가각힣", "ＡＢＣ ａｂｃ １２３", "Ⅳ ⅷ ℃ №",
         "…", "™ ® ©", "a…b", "“curly” ‘quotes’", "«guillemets»", "– — ― -", "€ £ ¥ ₽", "x² + y³ = z¹", "10⁻³", "H₂O",
         "😀", "a 😀 b", "😀😀", "👍🏽", "👨‍👩‍👧‍👦", "🏳️‍🌈", "🇩🇪🇫🇷", "❤️", "❤", "1️⃣", "☃️ snowman", "𝒜𝓫𝕮", "𠀀𠮷", "🀄",
-        "日本語のテキスト", "红色的小房子。", "红色 的 小 房子", "猫和狗", "カメラとネコ", "빨간 집과 나무", "أحمر أخضر", "بيت\u064bشجرة", "लाल पेड़", "क्षि", "ไทย ภาษา",
-        "ქართული", "Հայերեն", "עִבְרִית", "தமிழ்", "Ελληνικά ΟΔΟΣ", "Straße STRASSE ẞ", "İstanbul ıI", "Ǆ ǅ ǆ Ĳ", "œuvre Œ æ",
-        "ñandú ¿qué? ¡sí!", "Żółć źdźbło", "зелёный Ёлка", "Z\u0351\u032ba\u0346l\u034cg\u0353o\u0355", "\u0301", " \u0301 a",
-        "\u0301\u0302", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "ababababababababababab", "................", "!!!???",
+        "日本語のテキスト", "红色的小房子。", "红色 的 小 房子", "猫和狗", "カメラとネコ", "빨간 집과 나무", "أحمر أخضر", "بيت\u064bشجرة", "लाल पेड़",
+        "क्षि", "ไทย ภาษา",
+        "ქართული", "Հայերեն", "עִבְרִית", "தமிழ்", "Ελληνικά ΟΔΟΣ", "Straße STRASSE ẞ", "İstanbul ıI", "Ǆ ǅ ǆ Ĳ",
+        "œuvre Œ æ",
+        "ñandú ¿qué? ¡sí!", "Żółć źdźbło", "зелёный Ёлка", "Z\u0351\u032ba\u0346l\u034cg\u0353o\u0355", "\u0301",
+        " \u0301 a",
+        "\u0301\u0302", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "ababababababababababab", "................",
+        "!!!???",
         "-----", "_____", "a_b-c.d,e", "https://example.com/a?b=c&d=e#f", "user@example.org", "C:\\path\\file.txt",
-        "{\"json\": [1, 2]}", "<html><b>bold</b></html>", "&amp; &lt; &#39;", "tab\tseparated\tvalues", "1,234.56", "3.14159",
+        "{\"json\": [1, 2]}", "<html><b>bold</b></html>", "&amp; &lt; &#39;", "tab\tseparated\tvalues", "1,234.56",
+        "3.14159",
         "2024-01-31T12:00:00Z", "0x1F600", "CamelCaseWord", "snake_case_word", "ALL CAPS TEXT", "MiXeD cAsE",
         "a red cube on a wooden table", "A photograph of a small cat beside the window, soft morning light, detailed",
-        "ein kleines Mädchen über der Brücke", "une lumière d'été sur la rivière", "ünïcödé", "nai\u0308ve", "coo\u0308perate",
+        "ein kleines Mädchen über der Brücke", "une lumière d'été sur la rivière", "ünïcödé", "nai\u0308ve",
+        "coo\u0308perate",
         "\U0001F468\u200d\U0001F4BB coder", "\u1e9b\u0323", "\u0958", "\ufb1d", "\u2126 \u212b", "\ud7ff\ue000",
         "a" + " " * 50 + "b", "\u3000\u3000a\u3000", "\n\n\nparagraph\n\nbreak\n", "x" * 300, "word " * 200, "日" * 200,
         "e\u0301" * 50, "🙂" * 40, "a\u200d" * 30, "▁" * 30 + "x", "\u00a0" * 10 + "x", "q\u0323\u0307 q\u0307\u0323",
     ]
     texts += sentences(11, 60)
     chance = random.Random(5)
-    ranges = [(0x20, 0x7E), (0xA0, 0x17F), (0x300, 0x36F), (0x370, 0x3FF), (0x400, 0x4FF), (0x590, 0x6FF), (0x900, 0x97F),
-              (0x1100, 0x11FF), (0x2000, 0x206F), (0x2070, 0x218F), (0x2500, 0x27BF), (0x3000, 0x30FF), (0x3200, 0x33FF),
-              (0x4E00, 0x4F00), (0xAC00, 0xAD00), (0xFB00, 0xFB4F), (0xFE00, 0xFE6F), (0xFF00, 0xFFEF), (0x1D400, 0x1D4FF),
-              (0x1F1E6, 0x1F1FF), (0x1F300, 0x1F64F), (0x00, 0x1F), (0x7F, 0x9F), (0xE000, 0xE010)]
+    ranges = [
+        (0x20, 0x7E), (0xA0, 0x17F), (0x300, 0x36F), (0x370, 0x3FF), (0x400, 0x4FF), (0x590, 0x6FF), (0x900, 0x97F),
+        (0x1100, 0x11FF), (0x2000, 0x206F), (0x2070, 0x218F), (0x2500, 0x27BF), (0x3000, 0x30FF), (0x3200, 0x33FF),
+        (0x4E00, 0x4F00), (0xAC00, 0xAD00), (0xFB00, 0xFB4F), (0xFE00, 0xFE6F), (0xFF00, 0xFFEF), (0x1D400, 0x1D4FF),
+        (0x1F1E6, 0x1F1FF), (0x1F300, 0x1F64F), (0x00, 0x1F), (0x7F, 0x9F), (0xE000, 0xE010),
+    ]
     for _ in range(90):
         parts = []
         for _ in range(chance.randint(1, 6)):
@@ -160,6 +175,8 @@ def write_json(path, value):
 def make_tokenizers():
     from transformers import T5Tokenizer
 
+    for name in ("nfkc", "legacy", "json"):
+        shutil.rmtree(HERE / name, ignore_errors=True)
     with tempfile.TemporaryDirectory() as scratch:
         scratch = Path(scratch)
         # 1. As published T5 tokenizers come: spiece.model with nmt_nfkc, no extra ids of its own.
@@ -229,9 +246,11 @@ def entity_table():
     rows.append(row)
     body = "\n".join("    " + row for row in rows)
     return (
-        "// Generated by Tests/TokenizersTests/Fixtures/make_fixtures.py --entities from Python's html.entities.html5.\n\n"
+        "// Generated by Tests/TokenizersTests/Fixtures/make_fixtures.py --entities "
+        "from Python's html.entities.html5.\n\n"
         "extension HTMLEntities {\n"
-        "  /// Every named character reference of HTML 5 as `name=scalar+scalar`; `!` ends a name that needs no semicolon.\n"
+        "  /// Every named character reference of HTML 5 as `name=scalar+scalar`; "
+        "`!` ends a name that needs no semicolon.\n"
         '  static let table = """\n' + body + '\n    """\n}\n')
 
 
