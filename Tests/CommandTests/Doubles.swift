@@ -80,7 +80,8 @@ enum ToyPipeline {
        "out_channels": 4, "sample_size": \(sampleSize), "caption_channels": 128, "cross_attention_dim": 128}
       """, to: "m/transformer/config.json")
     try folder.write(tinyVAE, to: "m/vae/config.json")
-    try folder.write(safetensors(["shared.weight": [157, 128], "w": [64, 64]]), to: "m/text_encoder/model.safetensors")
+    try folder.write(
+      safetensors(["shared.weight": [157, 128], "w": [64, 64]]), to: "m/text_encoder/model.safetensors")
     try folder.write(
       safetensors(["w": [256, 256], "b": [256]]), to: "m/transformer/diffusion_pytorch_model.safetensors")
     try folder.write(
