@@ -18,7 +18,6 @@ let package = Package(
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
-    .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
   ],
   targets: [
     // Kernels, and doors to C libraries.
@@ -41,13 +40,16 @@ let package = Package(
     .target(name: "Media", dependencies: ["CPNG"], swiftSettings: safe),
     .target(
       name: "DiffusionPipelines",
-      dependencies: ["DiffusionModels", "Tokenizers", "Schedulers", "Media", .product(name: "Logging", package: "swift-log")],
+      dependencies: ["DiffusionModels", "Tokenizers", "Schedulers", "Media"],
       swiftSettings: safe),
 
     // Programs.
     .target(
       name: "CommandSupport",
-      dependencies: ["DiffusionPipelines", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      dependencies: [
+        "Checkpoints", "DiffusionModels", "DiffusionPipelines", "Kernels", "Media", "Schedulers", "Tensors", "Tokenizers",
+        "TolerantJSON", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
       swiftSettings: safe),
     .executableTarget(name: "generate-image", dependencies: ["CommandSupport"], swiftSettings: safe),
     .executableTarget(

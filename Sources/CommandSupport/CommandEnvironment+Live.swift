@@ -39,10 +39,7 @@ extension CommandEnvironment {
       },
       stopRequested: { StopSignal.shared.isRequested },
       checkScheduler: checkScheduler,
-      encodePNG: { image, record in
-        let frame = Frame(width: image.width, height: image.height, pixels: image.pixels)
-        return try PNGFile.encode(frame, text: record.map { try $0.pictureText() } ?? [])
-      },
+      encodePNG: { frame, record in try PNGFile.encode(frame, text: record.map { try $0.pictureText() } ?? []) },
       readRecord: { data in try PNGFile.decode(Array(data)).text.first { $0.key == RunRecord.pictureKey }?.value },
       proveWritable: { try AtomicFile.proveWritable(URL(fileURLWithPath: $0)) },
       writeFile: { bytes, path in

@@ -1,5 +1,6 @@
 import DiffusionPipelines
 import Foundation
+import Media
 
 /// What of the processor matters to defaults and estimates.
 public struct ProcessorTraits: Sendable, Hashable {
@@ -33,7 +34,7 @@ public struct CommandEnvironment {
   /// Throws unless the request's scheduler exists, fits the folder's configuration and takes that many steps.
   public var checkScheduler: (GenerationRequest, PipelineFolder) throws -> Void
   /// A picture as a PNG file's bytes, with the run's record in its metadata.
-  public var encodePNG: (RGBImage, RunRecord?) throws -> [UInt8]
+  public var encodePNG: (Frame, RunRecord?) throws -> [UInt8]
   /// The run record in a PNG file's metadata, as JSON.
   public var readRecord: (Data) throws -> String?
   /// Throws unless a file can be made at this path; makes its folder.

@@ -1,5 +1,6 @@
 import DiffusionPipelines
 import Foundation
+import Media
 
 /// Makes a plan's images one after the other and writes their files.
 struct ImageRun {
@@ -141,7 +142,7 @@ struct ImageRun {
   }
 
   /// Writes the picture; where that fails after all the work, keeps it in the system's temporary folder.
-  private func writePicture(_ picture: RGBImage, _ record: RunRecord?, to image: PlannedImage) throws {
+  private func writePicture(_ picture: Frame, _ record: RunRecord?, to image: PlannedImage) throws {
     let bytes = try environment.encodePNG(picture, record)
     do {
       try environment.writeFile(bytes, image.output)

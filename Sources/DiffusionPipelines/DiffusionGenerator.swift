@@ -14,7 +14,7 @@ public final class DiffusionGenerator: ImageGenerator {
   private var predictor: NoisePredictor?
   private var decoder: (model: LatentDecoder, precision: Precision)?
   private var weightFiles: [RunRecord.WeightFile]?
-  /// Whether transformer and autoencoder stay loaded between results. Set for batches, where they fit together.
+  /// Whether transformer and autoencoder stay loaded between results.
   public var keepsModels = false
 
   public init(_ folder: PipelineFolder, options: GeneratorOptions) throws {
@@ -24,7 +24,6 @@ public final class DiffusionGenerator: ImageGenerator {
     ThreadPool.shared.configure(threads: options.threads)
   }
 
-  /// Encodes the texts of a whole batch in one pass over the text encoder.
   public func prepare(
     _ requests: [GenerationRequest], onEvent: (GenerationEvent) throws -> Bool
   ) throws {

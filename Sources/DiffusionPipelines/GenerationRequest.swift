@@ -1,3 +1,4 @@
+import Media
 import Tensors
 
 /// Whether a size is mapped to the nearest size the model was trained on, as the published PixArt pipelines do.
@@ -109,28 +110,14 @@ public struct GenerationRequest: Sendable, Hashable {
   public var usesGuidance: Bool { guidanceScale > 1 }
 }
 
-/// A picture: 8-bit red, green, blue, rows from the top.
-public struct RGBImage: Sendable, Hashable {
-  public let width, height: Int
-  /// `3 * width * height` bytes.
-  public let pixels: [UInt8]
-
-  public init(width: Int, height: Int, pixels: [UInt8]) {
-    precondition(pixels.count == 3 * width * height, "\(pixels.count) bytes for \(width) x \(height) RGB pixels")
-    self.width = width
-    self.height = height
-    self.pixels = pixels
-  }
-}
-
 /// What a run made.
 public struct GenerationResult: Sendable {
-  public var image: RGBImage
+  public var image: Frame
   /// Final latents `[B, C, H, W]`, before the autoencoder's scaling is undone.
   public var latents: Tensor
   public var record: RunRecord
 
-  public init(image: RGBImage, latents: Tensor, record: RunRecord) {
+  public init(image: Frame, latents: Tensor, record: RunRecord) {
     self.image = image
     self.latents = latents
     self.record = record
@@ -146,7 +133,7 @@ public enum GenerationEvent: Sendable {
   /// A decision or an oddity the user should know of.
   case notice(String)
   /// The picture so far, after step `index`, which counts from 1.
-  case preview(RGBImage, index: Int)
+  case preview(Frame, index: Int)
 }
 
 /// A run ended early because its caller asked for it.

@@ -60,7 +60,7 @@ final class LatentDecoder {
   }
 
   /// A decoded picture `[1, 3, H, W]` as 8-bit pixels of the size asked for.
-  static func image(_ picture: Tensor, width: Int, height: Int) throws -> RGBImage {
+  static func image(_ picture: Tensor, width: Int, height: Int) throws -> Frame {
     var planes = picture.elements
     if picture.shape[2] != height || picture.shape[3] != width {
       planes = resizeAndCrop(
@@ -75,6 +75,6 @@ final class LatentDecoder {
         pixels[3 * index + channel] = UInt8(value.rounded(.toNearestOrEven))
       }
     }
-    return RGBImage(width: width, height: height, pixels: pixels)
+    return Frame(width: width, height: height, pixels: pixels)
   }
 }

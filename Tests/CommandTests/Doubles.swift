@@ -1,6 +1,7 @@
 import CommandSupport
 import DiffusionPipelines
 import Foundation
+import Media
 import Tensors
 
 /// A folder of its own, removed with the value.
@@ -136,7 +137,7 @@ final class FakeGenerator: ImageGenerator {
     if failing.contains(request.prompt) { throw PipelineError.badData(path: "fake", reason: "asked to fail") }
     _ = try onEvent(.phase("denoise"))
     let pixels = [UInt8](repeating: 7, count: 3 * request.width * request.height)
-    let image = RGBImage(width: request.width, height: request.height, pixels: pixels)
+    let image = Frame(width: request.width, height: request.height, pixels: pixels)
     for step in 1...request.steps {
       guard try onEvent(.step(index: step, count: request.steps)) else { throw GenerationStopped(steps: step) }
       if let every = request.previewEvery, step % every == 0 { _ = try onEvent(.preview(image, index: step)) }
