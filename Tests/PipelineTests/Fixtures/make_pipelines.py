@@ -250,7 +250,8 @@ class Watch:
     """Keeps what passes through a pipeline's parts during one call."""
 
     def __init__(self, pipe):
-        self.pipe, self.ids, self.masks, self.embeds, self.calls, self.steps, self.decoded = pipe, [], [], [], [], [], []
+        self.pipe, self.ids, self.masks, self.embeds = pipe, [], [], []
+        self.calls, self.steps, self.decoded = [], [], []
         self.hooks = [pipe.transformer.register_forward_hook(self.call, with_kwargs=True)]
         if hasattr(pipe, "text_encoder"):
             self.hooks.append(pipe.text_encoder.register_forward_hook(self.text, with_kwargs=True))
@@ -263,7 +264,8 @@ class Watch:
         self.embeds.insert(0, out[0])
 
     def call(self, _, args, kwargs, out):
-        self.calls.append((args[0].clone(), kwargs["timestep"].clone(), (out[0] if isinstance(out, tuple) else out.sample).clone()))
+        sample = out[0] if isinstance(out, tuple) else out.sample
+        self.calls.append((args[0].clone(), kwargs["timestep"].clone(), sample.clone()))
 
     def stepping(self, *args, **kwargs):
         out = self.step(*args, **kwargs)
@@ -322,7 +324,8 @@ def expect(name, folder, kind, call, keep=()):
         "call": json.dumps(call, sort_keys=True), "pipeline": folder.name, "class": kind.__name__,
         "keep": json.dumps(list(keep)), "float64": f"{drift:.3g}", "image_size": json.dumps(list(images.shape[1:3])),
         "versions": golden.versions(), "command": COMMAND})
-    print(f"{name}: float64 differs by {drift:.2g}; saturated pixels {((pixels == 0) | (pixels == 255)).float().mean():.2f}")
+    saturated = ((pixels == 0) | (pixels == 255)).float().mean()
+    print(f"{name}: float64 differs by {drift:.2g}; saturated pixels {saturated:.2f}")
     golden.check(path, tensors, high=20)
 
 
