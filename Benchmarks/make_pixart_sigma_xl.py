@@ -3,8 +3,8 @@
     python Benchmarks/make_pixart_sigma_xl.py --out FOLDER [--tokenizer FOLDER] [--size 1024]
         [--transformer-dtype bfloat16] [--vae-dtype float32]
 
-(seen with Python 3.11, numpy 2.4.6, torch 2.15.0, diffusers 0.42.1, transformers 5.23.0). About 11 GB, two or three minutes: the T5-v1.1-XXL
-encoder in bfloat16, the 28-layer transformer and the SDXL autoencoder in the types asked for.
+(seen with Python 3.11, numpy 2.4.6, torch 2.15.0, diffusers 0.42.1, transformers 5.23.0). About 11 GB, two or three
+minutes: the T5-v1.1-XXL encoder in bfloat16, the 28-layer transformer and the SDXL autoencoder in the types asked for.
 
 Shards of at most 2 GB are streamed tensor by tensor, so little memory is needed. The numbers are N(0, 0.02) (text
 embeddings N(0, 1), norms 1, biases 0) cut from one block of 2^24 that is drawn once and entered at a random point for

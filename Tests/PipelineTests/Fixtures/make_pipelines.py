@@ -5,8 +5,8 @@
 run from the repository root (seen with Python 3.11, torch 2.15.0, diffusers 0.42.1, transformers 5.23.0,
 sentencepiece 0.2.3). It rewrites `<name>/`, then `expected/<case>.safetensors`, from the saved folder.
 
-The scheduler files are written by hand as they are published: few keys, the rest left to the class's defaults, and
-PixArt's `-Infinity`, which JSON does not have. `toy-dit` names the old class `Transformer2DModel`, as published, and
+The scheduler files are written by hand: few keys, the rest left to the class's defaults. PixArt's is the published
+text, with `-Infinity`, which JSON does not have; DiT's has the published values, its choice of keys is from memory. `toy-dit` names the old class `Transformer2DModel`, as published, and
 its blocks hold equal copies of the timestep and class embedders, as converted checkpoints do.
 
 Keys of an expected file (B images, S transformer calls, 2B rows with guidance, B without):
