@@ -6,8 +6,9 @@ run from the repository root (seen with Python 3.11, torch 2.15.0, diffusers 0.4
 sentencepiece 0.2.3). It rewrites `<name>/`, then `expected/<case>.safetensors`, from the saved folder.
 
 The scheduler files are written by hand: few keys, the rest left to the class's defaults. PixArt's is the published
-text, with `-Infinity`, which JSON does not have; DiT's has the published values, its choice of keys is from memory. `toy-dit` names the old class `Transformer2DModel`, as published, and
-its blocks hold equal copies of the timestep and class embedders, as converted checkpoints do.
+text, with `-Infinity`, which JSON does not have; DiT's has the published values, its choice of keys is from memory.
+`toy-dit` names the old class `Transformer2DModel`, as published, and its blocks hold equal copies of the timestep and
+class embedders, as converted checkpoints do.
 
 Keys of an expected file (B images, S transformer calls, 2B rows with guidance, B without):
 
