@@ -5,9 +5,10 @@
 run from the repository root (seen with Python 3.11, torch 2.15.0, diffusers 0.42.1, transformers 5.23.0,
 sentencepiece 0.2.3). It rewrites `<name>/`, then `expected/<case>.safetensors`, from the saved folder.
 
-The scheduler files are written by hand as they are published: few keys, the rest left to the class's defaults, and
-PixArt's `-Infinity`, which JSON does not have. `toy-dit` names the old class `Transformer2DModel`, as published, and
-its blocks hold equal copies of the timestep and class embedders, as converted checkpoints do.
+The scheduler files are written by hand: few keys, the rest left to the class's defaults. PixArt's is the published
+text, with `-Infinity`, which JSON does not have; DiT's has the published values, its choice of keys is from memory.
+`toy-dit` names the old class `Transformer2DModel`, as published, and its blocks hold equal copies of the timestep and
+class embedders, as converted checkpoints do.
 
 Keys of an expected file (B images, S transformer calls, 2B rows with guidance, B without):
 
@@ -250,7 +251,8 @@ class Watch:
     """Keeps what passes through a pipeline's parts during one call."""
 
     def __init__(self, pipe):
-        self.pipe, self.ids, self.masks, self.embeds, self.calls, self.steps, self.decoded = pipe, [], [], [], [], [], []
+        self.pipe, self.ids, self.masks, self.embeds = pipe, [], [], []
+        self.calls, self.steps, self.decoded = [], [], []
         self.hooks = [pipe.transformer.register_forward_hook(self.call, with_kwargs=True)]
         if hasattr(pipe, "text_encoder"):
             self.hooks.append(pipe.text_encoder.register_forward_hook(self.text, with_kwargs=True))
@@ -263,7 +265,8 @@ class Watch:
         self.embeds.insert(0, out[0])
 
     def call(self, _, args, kwargs, out):
-        self.calls.append((args[0].clone(), kwargs["timestep"].clone(), (out[0] if isinstance(out, tuple) else out.sample).clone()))
+        sample = out[0] if isinstance(out, tuple) else out.sample
+        self.calls.append((args[0].clone(), kwargs["timestep"].clone(), sample.clone()))
 
     def stepping(self, *args, **kwargs):
         out = self.step(*args, **kwargs)
@@ -322,7 +325,8 @@ def expect(name, folder, kind, call, keep=()):
         "call": json.dumps(call, sort_keys=True), "pipeline": folder.name, "class": kind.__name__,
         "keep": json.dumps(list(keep)), "float64": f"{drift:.3g}", "image_size": json.dumps(list(images.shape[1:3])),
         "versions": golden.versions(), "command": COMMAND})
-    print(f"{name}: float64 differs by {drift:.2g}; saturated pixels {((pixels == 0) | (pixels == 255)).float().mean():.2f}")
+    saturated = ((pixels == 0) | (pixels == 255)).float().mean()
+    print(f"{name}: float64 differs by {drift:.2g}; saturated pixels {saturated:.2f}")
     golden.check(path, tensors, high=20)
 
 

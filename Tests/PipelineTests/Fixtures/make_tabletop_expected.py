@@ -70,7 +70,8 @@ if __name__ == "__main__":
     pipe = PixArtSigmaPipeline.from_pretrained(arguments.pipeline, dtype=getattr(torch, arguments.dtype))
     pipe.set_progress_bar_config(disable=True)
     if arguments.dtype == "float32":
-        noise = torch.cat([torch.randn(1, 4, 32, 32, generator=torch.Generator("cpu").manual_seed(s)) for s in range(3)])
+        generators = [torch.Generator("cpu").manual_seed(s) for s in range(3)]
+        noise = torch.cat([torch.randn(1, 4, 32, 32, generator=g) for g in generators])
         latents, images = draw(pipe, noise)
         alone = pipe(PROMPTS[2], **CALL, generator=torch.Generator("cpu").manual_seed(2), output_type="latent").images
         assert torch.equal(alone, latents[2:]), "the noise is not what the pipeline draws"
