@@ -78,10 +78,11 @@ void tk_rows_to_bf16(size_t m, size_t k, const float *x, size_t ldx, uint16_t *y
 
 // ---- Portable and AVX2 micro-kernels: plain loops over 32 outputs that the compiler vectorises per target.
 
-TK_INLINE void plain_f32(int rows, size_t k, const float *a, size_t lda, const float *b, float *c, size_t ldc, size_t n) {
+TK_INLINE void plain_f32(int rows, size_t k, const float *a, size_t lda, const float *b, const float *start, size_t lds,
+                         float *c, size_t ldc, size_t n) {
   for (int i = 0; i < rows; i++) {
     float sum[TK_PANEL];
-    for (size_t j = 0; j < TK_PANEL; j++) sum[j] = j < n ? c[i * ldc + j] : 0;
+    for (size_t j = 0; j < TK_PANEL; j++) sum[j] = start && j < n ? start[i * lds + j] : 0;
     for (size_t l = 0; l < k; l++) {
       float value = a[i * lda + l];
       for (size_t j = 0; j < TK_PANEL; j++) sum[j] += value * b[l * TK_PANEL + j];
@@ -103,11 +104,11 @@ TK_INLINE float high_half(uint32_t pair) {
   return value;
 }
 
-TK_INLINE void plain_bf16(int rows, size_t pairs, const uint16_t *a, size_t lda, const uint32_t *b, float *c, size_t ldc,
-                          size_t n) {
+TK_INLINE void plain_bf16(int rows, size_t pairs, const uint16_t *a, size_t lda, const uint32_t *b, const float *start,
+                          size_t lds, float *c, size_t ldc, size_t n) {
   for (int i = 0; i < rows; i++) {
     float sum[TK_PANEL];
-    for (size_t j = 0; j < TK_PANEL; j++) sum[j] = j < n ? c[i * ldc + j] : 0;
+    for (size_t j = 0; j < TK_PANEL; j++) sum[j] = start && j < n ? start[i * lds + j] : 0;
     for (size_t l = 0; l < pairs; l++) {
       uint32_t pair;
       memcpy(&pair, a + i * lda + 2 * l, 4);
@@ -125,12 +126,13 @@ TK_INLINE void plain_bf16(int rows, size_t pairs, const uint16_t *a, size_t lda,
 #if TK_X86
 #define FULL_UNROLL _Pragma("clang loop unroll(full)")
 
-TK_INLINE TK_TARGET_AVX512 void wide_f32(const int rows, size_t k, const float *a, size_t lda, const float *b, float *c,
-                                         size_t ldc, __mmask16 m0, __mmask16 m1) {
+TK_INLINE TK_TARGET_AVX512 void wide_f32(const int rows, size_t k, const float *a, size_t lda, const float *b,
+                                         const float *start, size_t lds, float *c, size_t ldc, __mmask16 m0,
+                                         __mmask16 m1) {
   __m512 s[8][2];
   FULL_UNROLL for (int i = 0; i < rows; i++) {
-    s[i][0] = _mm512_maskz_loadu_ps(m0, c + i * ldc);
-    s[i][1] = _mm512_maskz_loadu_ps(m1, c + i * ldc + 16);
+    s[i][0] = start ? _mm512_maskz_loadu_ps(m0, start + i * lds) : _mm512_setzero_ps();
+    s[i][1] = start ? _mm512_maskz_loadu_ps(m1, start + i * lds + 16) : _mm512_setzero_ps();
   }
   for (size_t l = 0; l < k; l++) {
     __m512 b0 = _mm512_loadu_ps(b + l * TK_PANEL), b1 = _mm512_loadu_ps(b + l * TK_PANEL + 16);
@@ -147,11 +149,12 @@ TK_INLINE TK_TARGET_AVX512 void wide_f32(const int rows, size_t k, const float *
 }
 
 TK_INLINE TK_TARGET_BF16 void wide_bf16(const int rows, size_t pairs, const uint16_t *a, size_t lda, const uint32_t *b,
-                                        float *c, size_t ldc, __mmask16 m0, __mmask16 m1) {
+                                        const float *start, size_t lds, float *c, size_t ldc, __mmask16 m0,
+                                        __mmask16 m1) {
   __m512 s[8][2];
   FULL_UNROLL for (int i = 0; i < rows; i++) {
-    s[i][0] = _mm512_maskz_loadu_ps(m0, c + i * ldc);
-    s[i][1] = _mm512_maskz_loadu_ps(m1, c + i * ldc + 16);
+    s[i][0] = start ? _mm512_maskz_loadu_ps(m0, start + i * lds) : _mm512_setzero_ps();
+    s[i][1] = start ? _mm512_maskz_loadu_ps(m1, start + i * lds + 16) : _mm512_setzero_ps();
   }
   for (size_t l = 0; l < pairs; l++) {
     __m512bh b0 = (__m512bh)_mm512_loadu_si512(b + l * TK_PANEL);
@@ -172,84 +175,77 @@ TK_INLINE TK_TARGET_BF16 void wide_bf16(const int rows, size_t pairs, const uint
 
 // One function per row count, so that sums live in registers.
 #define ROW_SWITCH(TARGET, NAME, INNER, A, B)                                                                          \
-  TARGET static void NAME(size_t rows, size_t k, const A *a, size_t lda, const B *b, float *c, size_t ldc, size_t n) { \
+  TARGET static void NAME(size_t rows, size_t k, const A *a, size_t lda, const B *b, const float *start, size_t lds,   \
+                          float *c, size_t ldc, size_t n) {                                                            \
     __mmask16 m0 = n >= 16 ? 0xffff : (__mmask16)((1u << n) - 1);                                                      \
     __mmask16 m1 = n >= 32 ? 0xffff : n <= 16 ? 0 : (__mmask16)((1u << (n - 16)) - 1);                                 \
     switch (rows) {                                                                                                    \
-    case 1: INNER(1, k, a, lda, b, c, ldc, m0, m1); break;                                                             \
-    case 2: INNER(2, k, a, lda, b, c, ldc, m0, m1); break;                                                             \
-    case 3: INNER(3, k, a, lda, b, c, ldc, m0, m1); break;                                                             \
-    case 4: INNER(4, k, a, lda, b, c, ldc, m0, m1); break;                                                             \
-    case 5: INNER(5, k, a, lda, b, c, ldc, m0, m1); break;                                                             \
-    case 6: INNER(6, k, a, lda, b, c, ldc, m0, m1); break;                                                             \
-    case 7: INNER(7, k, a, lda, b, c, ldc, m0, m1); break;                                                             \
-    default: INNER(8, k, a, lda, b, c, ldc, m0, m1); break;                                                            \
+    case 1: INNER(1, k, a, lda, b, start, lds, c, ldc, m0, m1); break;                                                             \
+    case 2: INNER(2, k, a, lda, b, start, lds, c, ldc, m0, m1); break;                                                             \
+    case 3: INNER(3, k, a, lda, b, start, lds, c, ldc, m0, m1); break;                                                             \
+    case 4: INNER(4, k, a, lda, b, start, lds, c, ldc, m0, m1); break;                                                             \
+    case 5: INNER(5, k, a, lda, b, start, lds, c, ldc, m0, m1); break;                                                             \
+    case 6: INNER(6, k, a, lda, b, start, lds, c, ldc, m0, m1); break;                                                             \
+    case 7: INNER(7, k, a, lda, b, start, lds, c, ldc, m0, m1); break;                                                             \
+    default: INNER(8, k, a, lda, b, start, lds, c, ldc, m0, m1); break;                                                            \
     }                                                                                                                  \
   }
 ROW_SWITCH(TK_TARGET_AVX512, rows_f32_avx512, wide_f32, float, float)
 ROW_SWITCH(TK_TARGET_BF16, rows_bf16_avx512, wide_bf16, uint16_t, uint32_t)
-TK_TARGET_AVX2 static void rows_f32_avx2(size_t rows, size_t k, const float *a, size_t lda, const float *b, float *c,
-                                         size_t ldc, size_t n) {
-  plain_f32((int)rows, k, a, lda, b, c, ldc, n);
+TK_TARGET_AVX2 static void rows_f32_avx2(size_t rows, size_t k, const float *a, size_t lda, const float *b, const float *start, size_t lds,
+                                         float *c, size_t ldc, size_t n) {
+  plain_f32((int)rows, k, a, lda, b, start, lds, c, ldc, n);
 }
-TK_TARGET_AVX2 static void rows_bf16_avx2(size_t rows, size_t k, const uint16_t *a, size_t lda, const uint32_t *b,
+TK_TARGET_AVX2 static void rows_bf16_avx2(size_t rows, size_t k, const uint16_t *a, size_t lda, const uint32_t *b, const float *start, size_t lds,
                                           float *c, size_t ldc, size_t n) {
-  plain_bf16((int)rows, k, a, lda, b, c, ldc, n);
+  plain_bf16((int)rows, k, a, lda, b, start, lds, c, ldc, n);
 }
 #endif
 
-static void rows_f32_portable(size_t rows, size_t k, const float *a, size_t lda, const float *b, float *c, size_t ldc,
-                              size_t n) {
-  plain_f32((int)rows, k, a, lda, b, c, ldc, n);
+static void rows_f32_portable(size_t rows, size_t k, const float *a, size_t lda, const float *b, const float *start, size_t lds,
+                              float *c, size_t ldc, size_t n) {
+  plain_f32((int)rows, k, a, lda, b, start, lds, c, ldc, n);
 }
-static void rows_bf16_portable(size_t rows, size_t k, const uint16_t *a, size_t lda, const uint32_t *b, float *c,
-                               size_t ldc, size_t n) {
-  plain_bf16((int)rows, k, a, lda, b, c, ldc, n);
+static void rows_bf16_portable(size_t rows, size_t k, const uint16_t *a, size_t lda, const uint32_t *b, const float *start, size_t lds,
+                               float *c, size_t ldc, size_t n) {
+  plain_bf16((int)rows, k, a, lda, b, start, lds, c, ldc, n);
 }
 
-static void start_rows(size_t m, size_t n, const float *bias, float *c, size_t ldc) {
-  for (size_t i = 0; i < m; i++) {
-    if (bias) memcpy(c + i * ldc, bias, n * sizeof *c);
-    else memset(c + i * ldc, 0, n * sizeof *c);
+// Both products: passes over k, panels of outputs, blocks of 8 rows. Sums start from `c`, the bias or zero, in registers.
+#define PRODUCT(LENGTH, STEP)                                                                                          \
+  for (size_t start = 0; start < LENGTH; start += BLOCK_K) {                                                           \
+    size_t length = LENGTH - start < BLOCK_K ? LENGTH - start : BLOCK_K;                                               \
+    int adds = accumulate || start > 0;                                                                                \
+    for (size_t column = 0; column < n; column += TK_PANEL) {                                                          \
+      size_t width = n - column < TK_PANEL ? n - column : TK_PANEL;                                                    \
+      for (size_t row = 0; row < m; row += 8) {                                                                        \
+        float *out = c + row * ldc + column;                                                                           \
+        const float *first = adds ? out : bias ? bias + column : 0;                                                    \
+        kernel(m - row < 8 ? m - row : 8, length, a + row * lda + STEP * start, lda,                                   \
+               packed + column * LENGTH + start * TK_PANEL, first, adds ? ldc : 0, out, ldc, width);                   \
+      }                                                                                                                \
+    }                                                                                                                  \
   }
-}
 
 void tk_gemm_f32(size_t m, size_t n, size_t k, const float *a, size_t lda, const float *packed, const float *bias,
                  int accumulate, float *c, size_t ldc) {
-  void (*kernel)(size_t, size_t, const float *, size_t, const float *, float *, size_t, size_t) = rows_f32_portable;
+  void (*kernel)(size_t, size_t, const float *, size_t, const float *, const float *, size_t, float *, size_t, size_t) =
+      rows_f32_portable;
 #if TK_X86
   if (tk_cpu_level() >= TK_AVX512) kernel = rows_f32_avx512;
   else if (tk_cpu_level() == TK_AVX2) kernel = rows_f32_avx2;
 #endif
-  if (!accumulate) start_rows(m, n, bias, c, ldc);
-  for (size_t start = 0; start < k; start += BLOCK_K) {
-    size_t length = k - start < BLOCK_K ? k - start : BLOCK_K;
-    for (size_t column = 0; column < n; column += TK_PANEL) {
-      const float *b = packed + column * k + start * TK_PANEL;
-      size_t width = n - column < TK_PANEL ? n - column : TK_PANEL;
-      for (size_t row = 0; row < m; row += 8)
-        kernel(m - row < 8 ? m - row : 8, length, a + row * lda + start, lda, b, c + row * ldc + column, ldc, width);
-    }
-  }
+  PRODUCT(k, 1)
 }
 
 void tk_gemm_bf16(size_t m, size_t n, size_t k, const uint16_t *a, size_t lda, const uint32_t *packed,
                   const float *bias, int accumulate, float *c, size_t ldc) {
-  void (*kernel)(size_t, size_t, const uint16_t *, size_t, const uint32_t *, float *, size_t, size_t) =
-      rows_bf16_portable;
+  void (*kernel)(size_t, size_t, const uint16_t *, size_t, const uint32_t *, const float *, size_t, float *, size_t,
+                 size_t) = rows_bf16_portable;
 #if TK_X86
   if (tk_cpu_level() >= TK_AVX512_BF16) kernel = rows_bf16_avx512;
   else if (tk_cpu_level() >= TK_AVX2) kernel = rows_bf16_avx2;
 #endif
   size_t pairs = (k + 1) / 2;
-  if (!accumulate) start_rows(m, n, bias, c, ldc);
-  for (size_t start = 0; start < pairs; start += BLOCK_K) {
-    size_t length = pairs - start < BLOCK_K ? pairs - start : BLOCK_K;
-    for (size_t column = 0; column < n; column += TK_PANEL) {
-      const uint32_t *b = packed + column * pairs + start * TK_PANEL;
-      size_t width = n - column < TK_PANEL ? n - column : TK_PANEL;
-      for (size_t row = 0; row < m; row += 8)
-        kernel(m - row < 8 ? m - row : 8, length, a + row * lda + 2 * start, lda, b, c + row * ldc + column, ldc, width);
-    }
-  }
+  PRODUCT(pairs, 2)
 }

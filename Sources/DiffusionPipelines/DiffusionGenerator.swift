@@ -51,6 +51,7 @@ public final class DiffusionGenerator: ImageGenerator {
       className: type(of: scheduler).className, config: try folder.rawConfig(of: "scheduler"))
 
     try prepare([request], onEvent: onEvent)
+    MemoryBlock.releaseKept()
     clock.end("text")
 
     let predictor = try loadPredictor(request.precision, onEvent)
@@ -73,6 +74,7 @@ public final class DiffusionGenerator: ImageGenerator {
     clock.end("denoise")
 
     if !keepsModels { self.predictor = nil }
+    MemoryBlock.releaseKept()
     let latents = loop.latents
     _ = try onEvent(.phase("decode"))
     let tiling = LatentDecoder.tiling(request, geometry)

@@ -60,14 +60,13 @@ func pack<T: BitwiseCopyable>(
 final class PackedBuffer<Element: BitwiseCopyable>: @unchecked Sendable {
   let pointer: UnsafeMutablePointer<Element>
   let count: Int
+  private let block: MemoryBlock
 
   init(count: Int) {
     self.count = count
-    let bytes = max(count, 1) * MemoryLayout<Element>.stride
-    pointer = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: 64).bindMemory(
-      to: Element.self, capacity: max(count, 1))
+    block = MemoryBlock(count: max(count, 1), of: Element.self)
+    pointer = block.pointer.bindMemory(to: Element.self, capacity: max(count, 1))
   }
-  deinit { UnsafeMutableRawPointer(pointer).deallocate() }
 }
 
 extension Tensor {

@@ -1,25 +1,15 @@
-#if canImport(Glibc)
-  import Glibc
-#else
-  import Darwin
-#endif
-
-/// Memory behind one or more tensors: its own allocation, or a view of a mapped file.
+/// Memory behind one or more tensors: a block of its own, or a view of a mapped file.
 final class TensorStorage: @unchecked Sendable {
   let pointer: UnsafeMutablePointer<Float>
   let isWritable: Bool
-  private let owner: AnyObject?
+  private let owner: AnyObject
 
   /// Memory for `count` values, aligned to a cache line.
   init(count: Int) {
-    let (bytes, overflow) = Swift.max(count, 1).multipliedReportingOverflow(by: MemoryLayout<Float>.stride)
-    precondition(!overflow, "tensor of \(count) elements")
-    var raw: UnsafeMutableRawPointer?
-    let status = posix_memalign(&raw, 64, bytes)
-    precondition(status == 0 && raw != nil, "out of memory allocating \(bytes) bytes")
-    pointer = raw!.assumingMemoryBound(to: Float.self)
+    let block = MemoryBlock(count: max(count, 1), of: Float.self)
+    pointer = block.pointer.assumingMemoryBound(to: Float.self)
     isWritable = true
-    owner = nil
+    owner = block
   }
 
   /// A read-only view of memory that `owner` keeps alive.
@@ -28,6 +18,4 @@ final class TensorStorage: @unchecked Sendable {
     isWritable = false
     self.owner = owner
   }
-
-  deinit { if owner == nil { free(pointer) } }
 }
