@@ -17,7 +17,7 @@ let package = Package(
     .executable(name: "kernel-bench", targets: ["kernel-bench"]),
   ],
   dependencies: [
-    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0")
   ],
   targets: [
     // Kernels, and doors to C libraries.
@@ -47,7 +47,8 @@ let package = Package(
     .target(
       name: "CommandSupport",
       dependencies: [
-        "Checkpoints", "DiffusionModels", "DiffusionPipelines", "Kernels", "Media", "Schedulers", "Tensors", "Tokenizers",
+        "Checkpoints", "DiffusionModels", "DiffusionPipelines", "Kernels", "Media", "Schedulers", "Tensors",
+        "Tokenizers",
         "TolerantJSON", .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: safe),

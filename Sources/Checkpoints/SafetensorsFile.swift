@@ -30,7 +30,8 @@ public struct SafetensorsFile: Sendable {
     guard file.count >= 8 else { throw malformed("\(file.count) bytes are too few for a safetensors file") }
     let declared = file.bytes(0..<8).reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
     guard declared <= UInt64(min(Self.headerLimit, file.count - 8)) else {
-      throw malformed("header of \(declared) bytes declared in a file of \(file.count) bytes: truncated or not safetensors")
+      throw malformed(
+        "header of \(declared) bytes declared in a file of \(file.count) bytes: truncated or not safetensors")
     }
     let dataStart = 8 + Int(declared)
     let header: Header
@@ -45,7 +46,8 @@ public struct SafetensorsFile: Sendable {
   }
 
   private static func place(
-    _ entries: [String: Header.Entry], in file: MappedFile, from dataStart: Int, _ malformed: (String) -> CheckpointError
+    _ entries: [String: Header.Entry], in file: MappedFile, from dataStart: Int,
+    _ malformed: (String) -> CheckpointError
   ) throws -> [String: StoredTensor] {
     var tensors: [String: StoredTensor] = [:]
     var end = 0
@@ -70,7 +72,8 @@ public struct SafetensorsFile: Sendable {
             + "found \(entry.end - entry.start)")
       }
       guard entry.start == end else {
-        throw malformed("tensor '\(name)' starts at byte \(entry.start), expected \(end): tensors overlap or leave a hole")
+        throw malformed(
+          "tensor '\(name)' starts at byte \(entry.start), expected \(end): tensors overlap or leave a hole")
       }
       end = entry.end
       tensors[name] = StoredTensor(

@@ -41,7 +41,8 @@ public final class WeightStore: Sendable {
     if let index {
       for (name, file) in index.sorted(by: { $0.key < $1.key }) {
         guard let tensor = tensors[name], URL(fileURLWithPath: tensor.file.path).lastPathComponent == file else {
-          throw CheckpointError.malformed(path: path, reason: "the index places tensor '\(name)' in \(file), which lacks it")
+          throw CheckpointError.malformed(
+            path: path, reason: "the index places tensor '\(name)' in \(file), which lacks it")
         }
       }
     }
@@ -123,7 +124,8 @@ public struct WeightFiles {
     let url = folder.appendingPathComponent(indexName)
     let map: [String: String]
     do {
-      map = try TolerantJSON.decode(Index.self, from: TolerantJSON.read(url), path: url.path, convertKeys: false).weight_map
+      map = try TolerantJSON.decode(Index.self, from: TolerantJSON.read(url), path: url.path, convertKeys: false)
+        .weight_map
     } catch let failure as TolerantJSON.Failure {
       throw CheckpointError.malformed(path: failure.path, reason: failure.reason)
     }
@@ -132,7 +134,8 @@ public struct WeightFiles {
       throw CheckpointError.malformed(path: url.path, reason: "an index of \(shards.count) shards")
     }
     for shard in shards where shard.contains("/") || shard.contains("\\") || !shard.hasSuffix(".safetensors") {
-      throw CheckpointError.malformed(path: url.path, reason: "shard '\(shard)' is not a safetensors file of this folder")
+      throw CheckpointError.malformed(
+        path: url.path, reason: "shard '\(shard)' is not a safetensors file of this folder")
     }
     return (shards.map { folder.appendingPathComponent($0) }, map)
   }

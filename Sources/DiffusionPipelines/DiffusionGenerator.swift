@@ -57,7 +57,8 @@ public final class DiffusionGenerator: ImageGenerator {
     let predictor = try loadPredictor(request.precision, onEvent)
     clock.end("load transformer")
 
-    var random: any RandomSource = request.noise == .torch
+    var random: any RandomSource =
+      request.noise == .torch
       ? TorchRandom(seed: request.seed) : PhiloxRandom(seed: request.seed)
     let scale = geometry.autoencoder.scaleFactor
     let drawn = random.normal([
@@ -146,8 +147,10 @@ public final class DiffusionGenerator: ImageGenerator {
     digest.update(
       noise.elements.flatMap { value in
         let bits = value.bitPattern
-        return [UInt8(truncatingIfNeeded: bits), UInt8(truncatingIfNeeded: bits >> 8),
-          UInt8(truncatingIfNeeded: bits >> 16), UInt8(truncatingIfNeeded: bits >> 24)]
+        return [
+          UInt8(truncatingIfNeeded: bits), UInt8(truncatingIfNeeded: bits >> 8),
+          UInt8(truncatingIfNeeded: bits >> 16), UInt8(truncatingIfNeeded: bits >> 24),
+        ]
       })
     return digest.hex()
   }

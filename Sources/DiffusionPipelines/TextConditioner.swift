@@ -31,7 +31,9 @@ final class TextConditioner {
   /// Encodes what the requests need and is not there yet, all in one pass over the encoder's layers.
   func prepare(_ requests: [GenerationRequest], onEvent: (GenerationEvent) throws -> Bool) throws {
     var missing: [Key] = []
-    for key in requests.flatMap(Self.keys) where embeddings[key] == nil && !missing.contains(key) { missing.append(key) }
+    for key in requests.flatMap(Self.keys) where embeddings[key] == nil && !missing.contains(key) {
+      missing.append(key)
+    }
     for precision in Precision.allCases {
       let keys = missing.filter { $0.precision == precision }
       if !keys.isEmpty { try encode(keys, precision, onEvent) }

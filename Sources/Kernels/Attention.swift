@@ -15,7 +15,8 @@ public func denseAttention(
 ) -> Tensor {
   let (batch, heads, queries, size) = (q.shape[0], q.shape[1], q.shape[2], q.shape[3])
   let keys = k.shape[2]
-  precondition(k.shape == [batch, heads, keys, size] && v.shape == k.shape, "attention: \(q.shape), \(k.shape), \(v.shape)")
+  precondition(
+    k.shape == [batch, heads, keys, size] && v.shape == k.shape, "attention: \(q.shape), \(k.shape), \(v.shape)")
   precondition(keyBias == nil || keyBias!.shape == [batch, keys], "attention: key bias \(keyBias!.shape)")
   precondition(scoreBias == nil || scoreBias!.shape == [heads, queries, keys], "attention: bias \(scoreBias!.shape)")
   let packed = PackedHeads(k, v)

@@ -48,7 +48,8 @@ enum Door {
   static func pack(_ p: Int, _ n: Int, _ k: Int, _ w: Input, _ ldw: Int, into packed: Output) {
     tk_pack_f32(p, n, k, w, ldw, packed)
   }
-  static func packBF16(_ p: Int, _ n: Int, _ k: Int, _ w: Input, _ ldw: Int, into packed: UnsafeMutablePointer<UInt32>) {
+  static func packBF16(_ p: Int, _ n: Int, _ k: Int, _ w: Input, _ ldw: Int, into packed: UnsafeMutablePointer<UInt32>)
+  {
     tk_pack_bf16_from_f32(p, n, k, w, ldw, packed)
   }
   static func packTransposed(_ p: Int, _ n: Int, _ k: Int, _ w: Input, _ ldw: Int, into packed: Output) {
@@ -74,10 +75,14 @@ enum Door {
   ) {
     tk_gemm_bf16(m, n, k, a, lda, packed, bias, accumulate ? 1 : 0, c, ldc)
   }
-  static func activate(_ kind: Activation, _ count: Int, _ x: Input, _ y: Output) { tk_activate(kind.code, count, x, y) }
+  static func activate(_ kind: Activation, _ count: Int, _ x: Input, _ y: Output) {
+    tk_activate(kind.code, count, x, y)
+  }
   static func add(_ count: Int, _ a: Input, _ b: Input, _ y: Output) { tk_add(count, a, b, y) }
   static func multiply(_ count: Int, _ a: Input, _ b: Input, _ y: Output) { tk_multiply(count, a, b, y) }
-  static func scaleAdd(_ count: Int, _ a: Float, _ x: Input, _ b: Float, _ y: Output) { tk_scale_add(count, a, x, b, y) }
+  static func scaleAdd(_ count: Int, _ a: Float, _ x: Input, _ b: Float, _ y: Output) {
+    tk_scale_add(count, a, x, b, y)
+  }
   static func gateAdd(_ count: Int, _ x: Input, _ gate: Input, _ r: Input, _ y: Output) {
     tk_gate_add(count, x, gate, r, y)
   }

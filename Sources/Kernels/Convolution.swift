@@ -62,7 +62,8 @@ public func conv2d(
   precondition(x.shape.count == 4 && x.shape[3] == weight.inputs, "conv2d: input \(x.shape), \(weight.inputs) channels")
   let (batch, height, width, channels) = (x.shape[0], x.shape[1], x.shape[2], x.shape[3])
   let paddedHeight = height + padding.top + padding.bottom, paddedWidth = width + padding.left + padding.right
-  precondition(paddedHeight >= weight.kernelHeight && paddedWidth >= weight.kernelWidth, "conv2d: \(x.shape) is too small")
+  precondition(
+    paddedHeight >= weight.kernelHeight && paddedWidth >= weight.kernelWidth, "conv2d: \(x.shape) is too small")
   let outHeight = (paddedHeight - weight.kernelHeight) / stride + 1
   let outWidth = (paddedWidth - weight.kernelWidth) / stride + 1
   let n = weight.outputs, k = weight.kernelWidth * channels

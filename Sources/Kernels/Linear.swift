@@ -8,7 +8,8 @@ import Tensors
 /// - Returns: `[..., outputs]`.
 ///
 /// Rows and outputs are cut into fixed panels, each computed by one thread: the bytes do not depend on the thread count.
-public func linear(_ x: Tensor, _ weight: PreparedMatrix, bias: Tensor? = nil, activation: Activation? = nil) -> Tensor {
+public func linear(_ x: Tensor, _ weight: PreparedMatrix, bias: Tensor? = nil, activation: Activation? = nil) -> Tensor
+{
   let k = weight.inputs, n = weight.outputs
   precondition(x.shape.last == k, "linear: input \(x.shape) for a weight [\(n), \(k)]")
   precondition(bias == nil || bias!.count == n, "linear: bias \(bias!.shape) for \(n) outputs")

@@ -79,7 +79,8 @@ public struct StoredTensor: Sendable {
 }
 
 private func widen(
-  _ bytes: UnsafeRawBufferPointer, _ type: ScalarType, from start: Int, count: Int, into out: UnsafeMutablePointer<Float>
+  _ bytes: UnsafeRawBufferPointer, _ type: ScalarType, from start: Int, count: Int,
+  into out: UnsafeMutablePointer<Float>
 ) {
   let source = bytes.baseAddress! + start * type.size
   func each<T>(_: T.Type, _ convert: (T) -> Float) {

@@ -100,7 +100,9 @@ extension Tensor {
     let newShape = axes.map { shape[$0] }
     if groups.count <= 1 { return reshaped(newShape) }
     var strides = [Int](repeating: 1, count: shape.count)
-    for axis in stride(from: shape.count - 2, through: 0, by: -1) { strides[axis] = strides[axis + 1] * shape[axis + 1] }
+    for axis in stride(from: shape.count - 2, through: 0, by: -1) {
+      strides[axis] = strides[axis + 1] * shape[axis + 1]
+    }
     let extents = groups.map { $0.reduce(1) { $0 * shape[$1] } }
     let steps = groups.map { strides[$0.last!] }
     let result = Tensor(uninitialized: newShape)

@@ -100,11 +100,13 @@ public final class ThreadPool: @unchecked Sendable {
     #else
       var thread: pthread_t?
     #endif
-    let status = pthread_create(&thread, nil, { argument in
-      let start = Unmanaged<WorkerStart>.fromOpaque(unwrapArgument(argument)).takeRetainedValue()
-      start.pool.work(from: start.generation)
-      return nil
-    }, box.toOpaque())
+    let status = pthread_create(
+      &thread, nil,
+      { argument in
+        let start = Unmanaged<WorkerStart>.fromOpaque(unwrapArgument(argument)).takeRetainedValue()
+        start.pool.work(from: start.generation)
+        return nil
+      }, box.toOpaque())
     precondition(status == 0, "cannot start a worker thread: error \(status)")
   }
 

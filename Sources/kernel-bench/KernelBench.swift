@@ -31,7 +31,8 @@ struct KernelBench: ParsableCommand {
 
   func validate() throws {
     if let dtype, Precision(rawValue: dtype) == nil {
-      throw ValidationError("--dtype is '\(dtype)', expected \(Precision.allCases.map(\.rawValue).joined(separator: " or "))")
+      throw ValidationError(
+        "--dtype is '\(dtype)', expected \(Precision.allCases.map(\.rawValue).joined(separator: " or "))")
     }
     if density != 1 || pattern != "dense" {
       throw ValidationError("--pattern \(pattern) at --density \(density): only dense at density 1 is available")
@@ -39,7 +40,9 @@ struct KernelBench: ParsableCommand {
     guard (1...1000).contains(repeats) else { throw ValidationError("--repeats is \(repeats), expected 1 to 1000") }
     guard (1...256).contains(threads ?? 1) else { throw ValidationError("--threads is \(threads!), expected 1 to 256") }
     for (name, value) in [("heads", heads), ("tokens", tokens), ("head-dim", headDim), ("m", m), ("n", n), ("k", k)] {
-      if let value, !(1...1_000_000).contains(value) { throw ValidationError("--\(name) is \(value), expected 1 to 1000000") }
+      if let value, !(1...1_000_000).contains(value) {
+        throw ValidationError("--\(name) is \(value), expected 1 to 1000000")
+      }
     }
     let known = Set(KernelCase.correctnessCases().map(\.operation))
     if let operation, !known.contains(operation) {
@@ -56,7 +59,8 @@ struct KernelBench: ParsableCommand {
       print(json ? row.json : row.text)
     }
     if failures > 0 {
-      FileHandle.standardError.write(Data("error: \(failures) rows are further from the oracle than they may be\n".utf8))
+      FileHandle.standardError.write(
+        Data("error: \(failures) rows are further from the oracle than they may be\n".utf8))
       throw ExitCode(1)
     }
   }
@@ -130,16 +134,20 @@ private struct Row {
     let error = String(format: "error %.1e", self.error) + (self.error > item.tolerance ? " TOO LARGE" : "")
     guard !seconds.isEmpty else { return "\(name) \(item.precision.rawValue)  \(error)" }
     let time = String(format: "%9.3f ms (best %.3f)", median * 1e3, (seconds.first ?? 0) * 1e3)
-    let rate = item.operations > 0
+    let rate =
+      item.operations > 0
       ? String(format: "%7.1f GFLOP/s = %2.0f %% of %.0f", gflops, 100 * gflops / peak, peak) : ""
     return "\(name) \(item.precision.rawValue)  \(time)  \(rate)  \(error)"
   }
 
   var json: String {
     var fields: [(String, String)] = [("op", quoted(item.operation))]
-    fields += item.parameters.map { ($0.name.replacingOccurrences(of: "-", with: "_"), Double($0.value) == nil ? quoted($0.value) : $0.value) }
+    fields += item.parameters.map {
+      ($0.name.replacingOccurrences(of: "-", with: "_"), Double($0.value) == nil ? quoted($0.value) : $0.value)
+    }
     fields += [
-      ("dtype", quoted(item.precision.rawValue)), ("seconds_median", "\(median)"), ("seconds_min", "\(seconds.first ?? 0)"),
+      ("dtype", quoted(item.precision.rawValue)), ("seconds_median", "\(median)"),
+      ("seconds_min", "\(seconds.first ?? 0)"),
       ("gflops", "\(gflops)"), ("peak_gflops", "\(peak)"), ("relative_l2", "\(error)"),
       ("threads", "\(ThreadPool.shared.threads)"), ("repeats", "\(seconds.count)"),
     ]

@@ -24,7 +24,8 @@ func safetensors(_ header: String, data: [UInt8], declared: UInt64? = nil) -> [U
   return (0..<8).map { UInt8(truncatingIfNeeded: length >> (8 * UInt64($0))) } + Array(header.utf8) + data
 }
 
-private let two = #"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"BF16","shape":[2,1],"data_offsets":[8,12]}}"#
+private let two =
+  #"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"BF16","shape":[2,1],"data_offsets":[8,12]}}"#
 private let twoData: [UInt8] = [0, 0, 128, 63, 0, 0, 0, 192, 128, 63, 0, 192]
 
 @Suite struct SafetensorsTests {
@@ -61,14 +62,23 @@ private let twoData: [UInt8] = [0, 0, 128, 63, 0, 0, 0, 192, 128, 63, 0, 192]
     ("an array", safetensors("[1]", data: []), "header"),
     ("truncated data", safetensors(two, data: Array(twoData.dropLast())), "truncated"),
     ("bytes of nobody", safetensors(two, data: twoData + [0]), "belong to no tensor"),
-    ("unknown type", safetensors(#"{"a":{"dtype":"Q4","shape":[1],"data_offsets":[0,4]}}"#, data: [0, 0, 0, 0]), "unknown type"),
-    ("negative extent", safetensors(#"{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}"#, data: [0, 0, 0, 0]), "impossible shape"),
+    (
+      "unknown type", safetensors(#"{"a":{"dtype":"Q4","shape":[1],"data_offsets":[0,4]}}"#, data: [0, 0, 0, 0]),
+      "unknown type"
+    ),
+    (
+      "negative extent", safetensors(#"{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}"#, data: [0, 0, 0, 0]),
+      "impossible shape"
+    ),
     (
       "overflowing shape",
       safetensors(#"{"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,4]}}"#, data: [0, 0, 0, 0]),
       "impossible shape"
     ),
-    ("size and range disagree", safetensors(#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}"#, data: [0, 0, 0, 0]), "needs 8 bytes"),
+    (
+      "size and range disagree",
+      safetensors(#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}"#, data: [0, 0, 0, 0]), "needs 8 bytes"
+    ),
     (
       "overlap",
       safetensors(
@@ -76,8 +86,14 @@ private let twoData: [UInt8] = [0, 0, 128, 63, 0, 0, 0, 192, 128, 63, 0, 192]
         data: [0, 0, 0, 0, 0, 0]), "overlap"
     ),
     ("a hole", safetensors(#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[3,4]}}"#, data: [0, 0, 0, 0]), "hole"),
-    ("reversed range", safetensors(#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[4,3]}}"#, data: [0, 0, 0, 0]), "lies at"),
-    ("offsets out of range", safetensors(#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,99999999999999999999]}}"#, data: [0]), "header"),
+    (
+      "reversed range", safetensors(#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[4,3]}}"#, data: [0, 0, 0, 0]),
+      "lies at"
+    ),
+    (
+      "offsets out of range",
+      safetensors(#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,99999999999999999999]}}"#, data: [0]), "header"
+    ),
     ("one offset", safetensors(#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[0]}}"#, data: [0]), "header"),
     ("missing fields", safetensors(#"{"a":{"dtype":"U8"}}"#, data: []), "missing field"),
     ("deep nesting", safetensors(String(repeating: "[", count: 100_000), data: []), "header"),
@@ -125,7 +141,8 @@ private let twoData: [UInt8] = [0, 0, 128, 63, 0, 0, 0, 192, 128, 63, 0, 192]
     defer { scratch.remove() }
     try scratch.write(one, "model-00001-of-00002.bf16.safetensors")
     try scratch.write(other, "model-00002-of-00002.bf16.safetensors")
-    let index = #"{"metadata":{},"weight_map":{"a":"model-00001-of-00002.bf16.safetensors","b":"model-00002-of-00002.bf16.safetensors"}}"#
+    let index =
+      #"{"metadata":{},"weight_map":{"a":"model-00001-of-00002.bf16.safetensors","b":"model-00002-of-00002.bf16.safetensors"}}"#
     try scratch.write(Array(index.utf8), "model.safetensors.index.bf16.json")
     #expect(try WeightStore(folder: scratch.folder).names == ["a", "b"])
     #expect(try WeightStore(folder: scratch.folder, variant: "bf16").names == ["a", "b"])

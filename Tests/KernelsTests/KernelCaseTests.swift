@@ -27,7 +27,8 @@ import Testing
   }
 
   @Test func elementwiseSums() {
-    let a = caseTensor([2, 3, 40000], seed: 1), b = caseTensor([2, 3, 40000], seed: 2), gate = caseTensor([2, 40000], seed: 3)
+    let a = caseTensor([2, 3, 40000], seed: 1), b = caseTensor([2, 3, 40000], seed: 2),
+      gate = caseTensor([2, 40000], seed: 3)
     let (x, y, g) = (a.elements, b.elements, gate.elements)
     #expect(add(a, b).elements == zip(x, y).map { $0 + $1 })
     #expect(multiply(a, b).elements == zip(x, y).map { $0 * $1 })
@@ -37,7 +38,8 @@ import Testing
   }
 
   @Test func maskedKeysAreExactZeros() {
-    let q = caseTensor([1, 1, 5, 8], seed: 1), k = caseTensor([1, 1, 9, 8], seed: 2), v = caseTensor([1, 1, 9, 8], seed: 3)
+    let q = caseTensor([1, 1, 5, 8], seed: 1), k = caseTensor([1, 1, 9, 8], seed: 2),
+      v = caseTensor([1, 1, 9, 8], seed: 3)
     let mask = Tensor([1, 9], (0..<9).map { $0 < 6 ? 0 : -10000 })
     let short = denseAttention(q, k.narrowed(axis: 2, 0..<6), v.narrowed(axis: 2, 0..<6), scale: 0.3)
     #expect(relativeL2(denseAttention(q, k, v, scale: 0.3, keyBias: mask), short) < 1e-6)

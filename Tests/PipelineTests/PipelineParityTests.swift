@@ -17,7 +17,11 @@ import TolerantJSON
     case one(String), many([String])
     init(from decoder: any Decoder) throws {
       let container = try decoder.singleValueContainer()
-      if let text = try? container.decode(String.self) { self = .one(text) } else { self = .many(try container.decode([String].self)) }
+      if let text = try? container.decode(String.self) {
+        self = .one(text)
+      } else {
+        self = .many(try container.decode([String].self))
+      }
     }
     var all: [String] {
       switch self {
@@ -59,7 +63,8 @@ import TolerantJSON
       let error = relativeL2(result.latents, latents.slice(sample..<sample + 1))
       #expect(error <= 1e-3, "\(name) latents \(error)")
       let count = result.image.pixels.count
-      let worst = zip(result.image.pixels, pixels[sample * count..<(sample + 1) * count]).map { abs(Int($0) - $1) }.max()!
+      let worst = zip(result.image.pixels, pixels[sample * count..<(sample + 1) * count]).map { abs(Int($0) - $1) }
+        .max()!
       #expect(worst <= 2, "\(name) pixels \(worst)")
     }
   }

@@ -53,7 +53,8 @@ import Testing
   }
 
   @Test func unsafeCodeStaysBehindDoors() {
-    for (room, name, text) in Self.sources where !["Tensors", "Kernels"].contains(room) && !name.hasSuffix("Door.swift") {
+    for (room, name, text) in Self.sources
+    where !["Tensors", "Kernels"].contains(room) && !name.hasSuffix("Door.swift") {
       let isMarked = text.split(separator: "\n").contains { line in
         !line.trimmingCharacters(in: .whitespaces).hasPrefix("//")
           && line.contains(#/\bunsafe\b|Unsafe(Mutable)?(Raw)?(Buffer)?Pointer/#)

@@ -26,7 +26,9 @@ public struct Fixture {
   }
 
   /// An integer tensor by its full name.
-  public func integers(_ name: String) -> [Int] { file.tensors[name]?.integers() ?? tensor(name).elements.map { Int($0) } }
+  public func integers(_ name: String) -> [Int] {
+    file.tensors[name]?.integers() ?? tensor(name).elements.map { Int($0) }
+  }
 
   public var names: [String] { file.tensors.keys.sorted() }
   public var metadata: [String: String] { file.metadata }
@@ -51,10 +53,12 @@ public func relativeL2(_ a: Tensor, _ b: Tensor) -> Double {
 /// Deterministic values in about -1.7...1.7, for tests that need no meaning.
 public func sampleTensor(_ shape: [Int], seed: UInt64 = 1) -> Tensor {
   var state = seed &* 0x9E37_79B9_7F4A_7C15 | 1
-  return Tensor(shape, (0..<shape.reduce(1, *)).map { _ in
-    state ^= state << 13
-    state ^= state >> 7
-    state ^= state << 17
-    return (Float(state >> 40) / Float(1 << 24) - 0.5) * 3.4
-  })
+  return Tensor(
+    shape,
+    (0..<shape.reduce(1, *)).map { _ in
+      state ^= state << 13
+      state ^= state >> 7
+      state ^= state << 17
+      return (Float(state >> 40) / Float(1 << 24) - 0.5) * 3.4
+    })
 }

@@ -83,7 +83,8 @@ public struct AutoencoderKL {
     init(_ config: AutoencoderKLConfiguration, _ root: WeightScope) throws {
       configuration = config
       let weights = root["decoder"], channels = config.channels, latent = config.latentSize
-      postQuant = config.usePostQuantConv ?? true
+      postQuant =
+        config.usePostQuantConv ?? true
         ? try Conv2d(root["post_quant_conv"], latent, latent, kernel: 1) : nil
       input = try Conv2d(weights["conv_in"], latent, channels.last!, kernel: 3, padding: .all(1))
       middle = try MiddleBlock(weights["mid_block"], channels.last!, config)
@@ -100,7 +101,9 @@ public struct AutoencoderKL {
     }
 
     /// Un-scaled latents `[B, C, H, W]` to images `[B, 3, H * factor, W * factor]`, values about -1...1.
-    public func callAsFunction(_ latents: Tensor) -> Tensor { decode(latents.permuted(0, 2, 3, 1)).permuted(0, 3, 1, 2) }
+    public func callAsFunction(_ latents: Tensor) -> Tensor {
+      decode(latents.permuted(0, 2, 3, 1)).permuted(0, 3, 1, 2)
+    }
 
     /// `[B, H, W, C]` to `[B, H', W', 3]`.
     func decode(_ latents: Tensor) -> Tensor {
@@ -167,7 +170,8 @@ struct MiddleBlock {
 
   init(_ weights: WeightScope, _ channels: Int, _ config: AutoencoderKLConfiguration) throws {
     first = try ResnetBlock(weights["resnets"][0], channels, channels, groups: config.groups)
-    attention = config.midBlockAddAttention ?? true
+    attention =
+      config.midBlockAddAttention ?? true
       ? try PixelAttention(weights["attentions"][0], channels, groups: config.groups) : nil
     second = try ResnetBlock(weights["resnets"][1], channels, channels, groups: config.groups)
   }
@@ -215,7 +219,8 @@ struct UpBlock {
     resnets = try (0..<layers).map {
       try ResnetBlock(weights["resnets"][$0], $0 == 0 ? inputs : outputs, outputs, groups: groups)
     }
-    upsampler = upsamples
+    upsampler =
+      upsamples
       ? try Conv2d(weights["upsamplers"][0]["conv"], outputs, outputs, kernel: 3, padding: .all(1)) : nil
   }
 
@@ -234,7 +239,8 @@ struct DownBlock {
       try ResnetBlock(weights["resnets"][$0], $0 == 0 ? inputs : outputs, outputs, groups: groups)
     }
     // Upstream pads only below and to the right before the strided convolution.
-    downsampler = downsamples
+    downsampler =
+      downsamples
       ? try Conv2d(
         weights["downsamplers"][0]["conv"], outputs, outputs, kernel: 3, stride: 2,
         padding: Padding(top: 0, left: 0, bottom: 1, right: 1)) : nil

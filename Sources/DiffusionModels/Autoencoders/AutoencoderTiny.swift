@@ -65,7 +65,8 @@ public struct AutoencoderTiny {
   private func decoderLayers() throws -> [TinyLayer] {
     let channels = configuration.decoderChannels, scope = weights["decoder"]["layers"]
     var layers: [TinyLayer] = []
-    layers.append(.conv(try Conv2d(scope[0], configuration.latentChannels ?? 4, channels[0], kernel: 3, padding: .all(1))))
+    layers.append(
+      .conv(try Conv2d(scope[0], configuration.latentChannels ?? 4, channels[0], kernel: 3, padding: .all(1))))
     layers.append(.relu)
     for (index, blocks) in configuration.decoderBlocks.enumerated() {
       let isLast = index == channels.count - 1

@@ -42,7 +42,8 @@ extension AutoencoderKL.Decoder {
         if column > 0 { decoded[column] = blended(decoded[column - 1], decoded[column], axis: 2, extent: tiles.blend) }
         let tile = decoded[column]
         kept.append(
-          tile.narrowed(axis: 1, 0..<min(tiles.kept, tile.shape[1])).narrowed(axis: 2, 0..<min(tiles.kept, tile.shape[2])))
+          tile.narrowed(axis: 1, 0..<min(tiles.kept, tile.shape[1])).narrowed(
+            axis: 2, 0..<min(tiles.kept, tile.shape[2])))
       }
       rows.append(Tensor.concatenated(kept, axis: 2))
       above = decoded

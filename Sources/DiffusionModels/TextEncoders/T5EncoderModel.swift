@@ -72,13 +72,15 @@ public struct T5EncoderModel {
   public func callAsFunction(_ sequences: [[Int]], progress: (Int) throws -> Void = { _ in }) throws -> [Tensor] {
     let config = configuration
     let encoder = weights["encoder"]
-    let embedding = try weights.contains("shared.weight")
+    let embedding =
+      try weights.contains("shared.weight")
       ? weights.stored("shared.weight", [config.vocabulary, config.width])
       : encoder.stored("embed_tokens.weight", [config.vocabulary, config.width])
     encoder.skip("embed_tokens.weight")
     for id in sequences.joined() where id < 0 || id >= config.vocabulary {
       throw ModelError.invalid(
-        model: Self.className, key: "token id", value: String(id), expected: "less than vocab_size \(config.vocabulary)")
+        model: Self.className, key: "token id", value: String(id), expected: "less than vocab_size \(config.vocabulary)"
+      )
     }
     var states = sequences.map { embedding.rows($0).reshaped(1, $0.count, config.width) }
     let biases = try relativeBiases(Set(sequences.map(\.count)))
@@ -122,7 +124,8 @@ public struct T5EncoderModel {
     let distance = abs(keyMinusQuery)
     if distance < exact { return side + distance }
     // Float32 as upstream, since the quotient decides which bucket a boundary falls in.
-    let ratio = Float(log(Double(Float(distance) / Float(exact)))) / Float(log(Double(configuration.maxDistance) / Double(exact)))
+    let ratio =
+      Float(log(Double(Float(distance) / Float(exact)))) / Float(log(Double(configuration.maxDistance) / Double(exact)))
     return side + min(exact + Int(ratio * Float(half - exact)), half - 1)
   }
 }

@@ -68,7 +68,8 @@ public struct DiTTransformer2DModel: Denoiser {
     }
     self.blocks = blocks
     outputModulation = try Linear(weights["proj_out_1"], size, 2 * size)
-    output = try Linear(weights["proj_out_2"], size, configuration.patch * configuration.patch * configuration.outputChannels)
+    output = try Linear(
+      weights["proj_out_2"], size, configuration.patch * configuration.patch * configuration.outputChannels)
   }
 
   /// - Parameter conditioning: class labels, one a sample; the number of classes itself is the null class.

@@ -91,9 +91,11 @@ public struct PixArtTransformer2DModel: Denoiser {
     let single = weights["adaln_single"], embedders = single["emb"]
     timestepEmbedder = try TimestepEmbedding(embedders["timestep_embedder"], 256, size)
     usesAdditionalConditions = embedders.contains("resolution_embedder.linear_1.weight")
-    resolutionEmbedder = usesAdditionalConditions
+    resolutionEmbedder =
+      usesAdditionalConditions
       ? try TimestepEmbedding(embedders["resolution_embedder"], 256, size / 3) : nil
-    aspectRatioEmbedder = usesAdditionalConditions
+    aspectRatioEmbedder =
+      usesAdditionalConditions
       ? try TimestepEmbedding(embedders["aspect_ratio_embedder"], 256, size / 3) : nil
     modulation = try Linear(single["linear"], size, 6 * size)
     if let channels = configuration.captionChannels {
@@ -103,7 +105,8 @@ public struct PixArtTransformer2DModel: Denoiser {
       (captionLinear1, captionLinear2) = (nil, nil)
     }
     scaleShiftTable = try weights.tensor("scale_shift_table", 2, size)
-    output = try Linear(weights["proj_out"], size, configuration.patch * configuration.patch * configuration.outputChannels)
+    output = try Linear(
+      weights["proj_out"], size, configuration.patch * configuration.patch * configuration.outputChannels)
   }
 
   public func callAsFunction(
@@ -124,7 +127,8 @@ public struct PixArtTransformer2DModel: Denoiser {
         heads: configuration.heads)
       x = try block(x, modulation: modulation, text: text, keyBias: conditioning.keyBias, attention, at: site)
     }
-    let table = add(scaleShiftTable.reshaped(1, 2, size), Tensor.concatenated([embedded, embedded]).reshaped(1, 2, size))
+    let table = add(
+      scaleShiftTable.reshaped(1, 2, size), Tensor.concatenated([embedded, embedded]).reshaped(1, 2, size))
     x = modulatedLayerNorm(x, epsilon: 1e-6, scale: modulationPart(table, 1), shift: modulationPart(table, 0))
     return unpatchify(output(x), height: height, width: width, patchSize: configuration.patch)
   }
@@ -135,7 +139,8 @@ public struct PixArtTransformer2DModel: Denoiser {
     guard let resolutionEmbedder, let aspectRatioEmbedder else { return time }
     guard let resolution else {
       throw ModelError.invalid(
-        model: Self.className, key: "resolution", value: "absent", expected: "height and width: this checkpoint has size conditions")
+        model: Self.className, key: "resolution", value: "absent",
+        expected: "height and width: this checkpoint has size conditions")
     }
     let sizes = resolutionEmbedder(sinusoidalEmbedding([resolution.height, resolution.width], size: 256, shift: 0))
     let aspect = aspectRatioEmbedder(sinusoidalEmbedding([resolution.height / resolution.width], size: 256, shift: 0))

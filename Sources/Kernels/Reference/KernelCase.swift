@@ -78,7 +78,9 @@ private func attentionError(_ result: Tensor, q: Tensor, k: Tensor, v: Tensor, s
 
 extension KernelCase {
   /// `x W^T + b` with an optional activation.
-  public static func linear(_ m: Int, _ n: Int, _ k: Int, _ precision: Precision, _ activation: Activation? = nil) -> KernelCase {
+  public static func linear(_ m: Int, _ n: Int, _ k: Int, _ precision: Precision, _ activation: Activation? = nil)
+    -> KernelCase
+  {
     let x = caseTensor([m, k], seed: 1), w = scaled(caseTensor([n, k], seed: 2), by: 1 / Float(max(k, 1)).squareRoot())
     let b = caseTensor([n], seed: 3), prepared = PreparedMatrix(w, precision: precision)
     return KernelCase(
@@ -121,18 +123,22 @@ extension KernelCase {
   }
 
   /// Dense attention, optionally with T5's score bias and a masked last key.
-  public static func attention(_ heads: Int, _ queries: Int, _ keys: Int, _ size: Int, biased: Bool = false, batch: Int = 2)
+  public static func attention(
+    _ heads: Int, _ queries: Int, _ keys: Int, _ size: Int, biased: Bool = false, batch: Int = 2
+  )
     -> KernelCase
   {
     let q = caseTensor([batch, heads, queries, size], seed: 7), k = caseTensor([batch, heads, keys, size], seed: 8)
     let v = caseTensor([batch, heads, keys, size], seed: 9), scale = 1 / Float(size).squareRoot()
     let scoreBias = biased ? caseTensor([heads, queries, keys], seed: 10) : nil
-    let keyBias = biased
+    let keyBias =
+      biased
       ? Tensor([batch, keys], (0..<batch * keys).map { keys > 1 && $0 % keys == keys - 1 ? -10000 : 0 }) : nil
     var item = KernelCase(
       operation: "attention",
       parameters: [
-        ("batch", "\(batch)"), ("heads", "\(heads)"), ("tokens", "\(queries)"), ("keys", "\(keys)"), ("head-dim", "\(size)"),
+        ("batch", "\(batch)"), ("heads", "\(heads)"), ("tokens", "\(queries)"), ("keys", "\(keys)"),
+        ("head-dim", "\(size)"),
         ("biased", "\(biased)"),
       ],
       precision: .float32, operations: 4 * Double(batch * heads * queries) * Double(keys * size), tolerance: 5e-6,
@@ -152,13 +158,16 @@ extension KernelCase {
 
   /// The norms over `[2, rows, size]` with weights.
   public static func norms(_ rows: Int, _ size: Int) -> [KernelCase] {
-    let x = caseTensor([2, rows, size], seed: 12), scale = caseTensor([size], seed: 13), shift = caseTensor([size], seed: 14)
+    let x = caseTensor([2, rows, size], seed: 12), scale = caseTensor([size], seed: 13),
+      shift = caseTensor([size], seed: 14)
     let scales = caseTensor([2, size], seed: 15), shifts = caseTensor([2, size], seed: 16)
     return [
       elementwise("layer-norm", x.count, { layerNorm(x, epsilon: 1e-6, scale: scale, shift: shift) }) {
         Reference.layerNorm(x, epsilon: 1e-6, scale: scale, shift: shift)
       },
-      elementwise("modulated-layer-norm", x.count, { modulatedLayerNorm(x, epsilon: 1e-6, scale: scales, shift: shifts) }) {
+      elementwise(
+        "modulated-layer-norm", x.count, { modulatedLayerNorm(x, epsilon: 1e-6, scale: scales, shift: shifts) }
+      ) {
         Reference.layerNorm(x, epsilon: 1e-6, scale: scales, shift: shifts, onePlus: true)
       },
       elementwise("rms-norm", x.count, { rmsNorm(x, epsilon: 1e-6, scale: scale) }) {
@@ -204,7 +213,9 @@ extension KernelCase {
     }
     for activation in Activation.allCases { cases.append(.activation(4099, activation)) }
     for (rows, size) in [(1, 1), (3, 17), (5, 72), (2, 1152)] { cases += norms(rows, size) }
-    for (h, w, c, g) in [(1, 1, 16, 2), (5, 3, 12, 3), (40, 30, 64, 32)] { cases.append(.groupNorm(h, w, c, groups: g)) }
+    for (h, w, c, g) in [(1, 1, 16, 2), (5, 3, 12, 3), (40, 30, 64, 32)] {
+      cases.append(.groupNorm(h, w, c, groups: g))
+    }
     return cases
   }
 
@@ -212,7 +223,9 @@ extension KernelCase {
   public static func speedCases() -> [KernelCase] {
     var cases: [KernelCase] = []
     for precision in Precision.allCases {
-      for (m, n, k) in [(1024, 1152, 1152), (1024, 4608, 1152), (1024, 1152, 4608), (4096, 4608, 1152), (300, 10240, 4096)] {
+      for (m, n, k) in [
+        (1024, 1152, 1152), (1024, 4608, 1152), (1024, 1152, 4608), (4096, 4608, 1152), (300, 10240, 4096),
+      ] {
         cases.append(.linear(m, n, k, precision))
       }
       cases.append(.conv2d(64, 64, 512, 512, kernel: 3, stride: 1, precision))

@@ -5,7 +5,8 @@ import Tensors
 /// oracle that the fast versions are measured against.
 public enum Reference {
   /// See ``linear(_:_:bias:activation:)``; `weight` is `[outputs, inputs]`.
-  public static func linear(_ x: Tensor, _ weight: Tensor, bias: Tensor? = nil, activation: Activation? = nil) -> Tensor {
+  public static func linear(_ x: Tensor, _ weight: Tensor, bias: Tensor? = nil, activation: Activation? = nil) -> Tensor
+  {
     let (n, k) = (weight.shape[0], weight.shape[1]), m = x.count / k
     let (a, w, b) = (x.elements, weight.elements, bias?.elements)
     var y = [Float](repeating: 0, count: m * n)
@@ -42,7 +43,8 @@ public enum Reference {
       let mean = row.reduce(0, +) / Double(row.count)
       let variance = row.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(row.count)
       return row.indices.map {
-        (row[$0] - mean) / (variance + epsilon).squareRoot() * ((onePlus ? 1 : 0) + (scale?[$0] ?? 1)) + (shift?[$0] ?? 0)
+        (row[$0] - mean) / (variance + epsilon).squareRoot() * ((onePlus ? 1 : 0) + (scale?[$0] ?? 1))
+          + (shift?[$0] ?? 0)
       }
     }
   }
@@ -84,9 +86,12 @@ public enum Reference {
           (0..<width).map { (b * pixels + p) * channels + group * width + $0 }
         }
         let mean = indices.reduce(0) { $0 + Double(values[$1]) } / Double(indices.count)
-        let variance = indices.reduce(0) { $0 + (Double(values[$1]) - mean) * (Double(values[$1]) - mean) } / Double(indices.count)
+        let variance =
+          indices.reduce(0) { $0 + (Double(values[$1]) - mean) * (Double(values[$1]) - mean) } / Double(indices.count)
         for i in indices {
-          let y = (Double(values[i]) - mean) / (variance + epsilon).squareRoot() * Double(s[i % channels]) + Double(t[i % channels])
+          let y =
+            (Double(values[i]) - mean) / (variance + epsilon).squareRoot() * Double(s[i % channels])
+            + Double(t[i % channels])
           values[i] = Float(silu ? apply(.silu, y) : y)
         }
       }
@@ -112,7 +117,8 @@ public enum Reference {
                 let (row, column) = (y * stride + dy - padding.top, x * stride + dx - padding.left)
                 guard row >= 0, row < height, column >= 0, column < width else { continue }
                 for i in 0..<inputs {
-                  sum += Double(a[((sample * height + row) * width + column) * inputs + i])
+                  sum +=
+                    Double(a[((sample * height + row) * width + column) * inputs + i])
                     * Double(w[((o * inputs + i) * kh + dy) * kw + dx])
                 }
               }
@@ -137,7 +143,9 @@ public enum Reference {
       for i in 0..<queries {
         var scores = (0..<keys).map { j in
           var sum = 0.0
-          for l in 0..<size { sum += Double(a[(pair * queries + i) * size + l]) * Double(b[(pair * keys + j) * size + l]) }
+          for l in 0..<size {
+            sum += Double(a[(pair * queries + i) * size + l]) * Double(b[(pair * keys + j) * size + l])
+          }
           return sum * scale + Double(keyBias?[pair / heads * keys + j] ?? 0)
             + Double(scoreBias?[(pair % heads * queries + i) * keys + j] ?? 0)
         }
