@@ -155,26 +155,20 @@ TK_INLINE void tk_softmax_body(size_t count, float *x, const float *bias) {
 }
 TK_DISPATCH(tk_softmax, (size_t count, float *x, const float *bias), (count, x, bias))
 
-TK_INLINE void tk_group_sums_body(size_t pixels, size_t channels, size_t first, size_t count, const float *x,
-                                  double *sums) {
-  double total = 0, squares = 0;
+// In double: a variance is a difference, and small groups would lose it.
+TK_INLINE void tk_channel_sums_body(size_t pixels, size_t channels, const float *x, double *sums, double *squares) {
+  for (size_t c = 0; c < channels; c++) sums[c] = squares[c] = 0;
   for (size_t p = 0; p < pixels; p++) {
-    const float *row = x + p * channels + first;
-    // Squares in double: the variance is a difference, and small groups would lose it.
-    double s = 0, q = 0;
-    for (size_t c = 0; c < count; c++) {
-      s += (double)row[c];
-      q += (double)row[c] * (double)row[c];
+    const float *row = x + p * channels;
+    for (size_t c = 0; c < channels; c++) {
+      double value = (double)row[c];
+      sums[c] += value;
+      squares[c] += value * value;
     }
-    total += s;
-    squares += q;
   }
-  sums[0] = total;
-  sums[1] = squares;
 }
-TK_DISPATCH(tk_group_sums,
-            (size_t pixels, size_t channels, size_t first, size_t count, const float *x, double *sums),
-            (pixels, channels, first, count, x, sums))
+TK_DISPATCH(tk_channel_sums, (size_t pixels, size_t channels, const float *x, double *sums, double *squares),
+            (pixels, channels, x, sums, squares))
 
 TK_INLINE void tk_channel_affine_body(size_t pixels, size_t channels, const float *x, const float *scale,
                                       const float *shift, int apply_silu, float *y) {

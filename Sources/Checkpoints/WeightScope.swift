@@ -45,5 +45,8 @@ public struct WeightScope: Sendable {
   /// A tensor as Float32, shape-checked: a view of the file where it holds Float32, else a converted copy.
   public func tensor(_ name: String, _ shape: Int...) throws -> Tensor { try stored(name, shape).floats() }
 
+  /// Lets the system drop the file's pages below this scope, once prepared copies are what is read from now on.
+  public func releasePages() { store.discardPages(below: path) }
+
   private func full(_ name: String) -> String { path.isEmpty ? name : "\(path).\(name)" }
 }

@@ -65,6 +65,9 @@ extension CommandEnvironment {
     do {
       var scheduler = try makeScheduler(named: request.scheduler, configuration: configuration)
       try scheduler.setTimesteps(request.steps)
+    } catch SchedulerError.unknownScheduler(let name, let known) where request.scheduler == nil {
+      throw PipelineError.unsupported(
+        path: try folder.configFile(of: "scheduler").path, what: "scheduler class '\(name)'", known: known)
     } catch SchedulerError.invalid(let scheduler, let reason) {
       throw CommandError.usage("\(scheduler): \(reason)")
     }

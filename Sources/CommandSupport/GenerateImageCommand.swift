@@ -23,6 +23,17 @@ public struct GenerateImageCommand: ParsableCommand {
 
   public init() {}
 
+  /// Runs the process's own arguments.
+  /// - Returns: the process's exit code.
+  public static func execute(environment: CommandEnvironment) -> Int32 {
+    do {
+      return execute(try ArgumentsDoor.arguments(), environment: environment)
+    } catch {
+      environment.report(error)
+      return exitStatus(for: error).rawValue
+    }
+  }
+
   /// Parses and runs; never throws.
   /// - Parameter arguments: without the program's name.
   /// - Returns: the process's exit code.
@@ -31,7 +42,7 @@ public struct GenerateImageCommand: ParsableCommand {
     do {
       command = try GenerateImageCommand.parse(arguments)
     } catch {
-      guard exitCode(for: error) != ArgumentParser.ExitCode.success else {
+      guard Self.exitCode(for: error) != ArgumentParser.ExitCode.success else {
         environment.writeOutput(fullMessage(for: error) + "\n")
         return ExitStatus.done.rawValue
       }

@@ -1,5 +1,6 @@
 import Foundation
 import Kernels
+import Media
 import Schedulers
 import SparseAttention
 import Tensors
@@ -54,35 +55,11 @@ public final class DiffusionGenerator: ImageGenerator {
     MemoryBlock.releaseKept()
     clock.end("text")
 
-    let predictor = try loadPredictor(request.precision, onEvent)
-    clock.end("load transformer")
-
-    var random: any RandomSource =
-      request.noise == .torch
-      ? TorchRandom(seed: request.seed) : PhiloxRandom(seed: request.seed)
-    let scale = geometry.autoencoder.scaleFactor
-    let drawn = random.normal([
-      1, geometry.transformer.inChannels, request.modelHeight / scale, request.modelWidth / scale,
-    ])
-    let noise = given ?? drawn
-    record.noise.sha256 = sha256(noise)
-
     let attention = DenseAttention()
-    var loop = DenoisingLoop(
-      scheduler, noise: noise, random: random,
-      predict: predictor.guided(request, texts: conditioner?.embeddings(request) ?? [], attention: attention))
-    try denoise(&loop, request, onEvent)
-    clock.end("denoise")
-
-    if !keepsModels { self.predictor = nil }
+    let latents = try denoised(request, scheduler, noise: given, attention, &record, clock, onEvent)
+    // The transformer is gone by now unless it is kept, and its memory with it.
     MemoryBlock.releaseKept()
-    let latents = loop.latents
-    _ = try onEvent(.phase("decode"))
-    let tiling = LatentDecoder.tiling(request, geometry)
-    if let reason = tiling.reason { _ = try onEvent(.notice(reason)) }
-    let picture = try loadDecoder(request.precision)(latents, tiled: tiling.isTiled)
-    if !keepsModels { decoder = nil }
-    let image = try LatentDecoder.image(picture, width: request.width, height: request.height)
+    let image = try decoded(latents, request, onEvent)
     clock.end("decode")
 
     let statistics = attention.statistics
@@ -105,21 +82,54 @@ public final class DiffusionGenerator: ImageGenerator {
     return try Schedulers.makeScheduler(named: request.scheduler, configuration: configuration)
   }
 
-  private func denoise(
-    _ loop: inout DenoisingLoop, _ request: GenerationRequest, _ onEvent: (GenerationEvent) throws -> Bool
-  ) throws {
+  /// Loads the transformer, draws the noise and takes all steps; the final latents `[1, C, H, W]`.
+  private func denoised(
+    _ request: GenerationRequest, _ scheduler: any Scheduler, noise given: Tensor?, _ attention: DenseAttention,
+    _ record: inout RunRecord, _ clock: PhaseClock, _ onEvent: (GenerationEvent) throws -> Bool
+  ) throws -> Tensor {
+    let predictor = try loadPredictor(request.precision, onEvent)
+    defer { if !keepsModels { self.predictor = nil } }
+    clock.end("load transformer")
+
+    var random: any RandomSource =
+      request.noise == .torch ? TorchRandom(seed: request.seed) : PhiloxRandom(seed: request.seed)
+    let scale = geometry.autoencoder.scaleFactor
+    let drawn = random.normal([
+      1, geometry.transformer.inChannels, request.modelHeight / scale, request.modelWidth / scale,
+    ])
+    let noise = given ?? drawn
+    record.noise.sha256 = sha256(noise)
+
     _ = try onEvent(.phase("denoise"))
+    var loop = DenoisingLoop(
+      scheduler, noise: noise, random: random,
+      predict: predictor.guided(request, texts: conditioner?.embeddings(request) ?? [], attention: attention))
     while let step = try loop.step() {
-      let goesOn = try onEvent(.step(index: step.index + 1, count: loop.count))
-      let isLast = step.index + 1 == loop.count
-      if let every = request.previewEvery, (step.index + 1) % every == 0, !isLast {
-        let picture = try loadDecoder(request.precision)(
-          step.latents, tiled: LatentDecoder.tiling(request, geometry).isTiled)
-        let image = try LatentDecoder.image(picture, width: request.width, height: request.height)
-        _ = try onEvent(.preview(image, index: step.index + 1))
+      let number = step.index + 1, isLast = number == loop.count
+      let goesOn = try onEvent(.step(index: number, count: loop.count))
+      if let every = request.previewEvery, number % every == 0, !isLast {
+        _ = try onEvent(.preview(try picture(of: step.latents, request), index: number))
       }
-      if !goesOn && !isLast { throw GenerationStopped(steps: step.index + 1) }
+      if !goesOn && !isLast { throw GenerationStopped(steps: number) }
     }
+    clock.end("denoise")
+    return loop.latents
+  }
+
+  /// Decodes final latents `[1, C, H, W]`.
+  private func decoded(
+    _ latents: Tensor, _ request: GenerationRequest, _ onEvent: (GenerationEvent) throws -> Bool
+  ) throws -> Frame {
+    _ = try onEvent(.phase("decode"))
+    if let reason = LatentDecoder.tiling(request, geometry).reason { _ = try onEvent(.notice(reason)) }
+    defer { if !keepsModels { decoder = nil } }
+    return try picture(of: latents, request)
+  }
+
+  private func picture(of latents: Tensor, _ request: GenerationRequest) throws -> Frame {
+    let isTiled = LatentDecoder.tiling(request, geometry).isTiled
+    let picture = try loadDecoder(request.precision)(latents, tiled: isTiled)
+    return try LatentDecoder.image(picture, width: request.width, height: request.height)
   }
 
   private func loadPredictor(

@@ -26,6 +26,7 @@ final class LatentDecoder {
       model = .full(try full.decoder(), config)
       try store.verifyAllRead { $0.hasPrefix("encoder.") || $0.hasPrefix("quant_conv.") }
     }
+    store.discardPages(below: "")
   }
 
   /// Scaled latents `[1, C, H, W]`, as the transformer leaves them, to a picture `[1, 3, H', W']` of about -1...1.

@@ -24,8 +24,7 @@ final class NoisePredictor {
     }
     self.precision = precision
     try store.verifyAllRead()
-    // The prepared copies are what is read from now on.
-    if precision != .float32 { store.discardPages(below: "") }
+    weights.releasePages()
   }
 
   /// The prediction with guidance, as a closure for the denoising loop: `[1, C, H, W]` to `[1, C, H, W]`.

@@ -34,6 +34,9 @@ final class TextConditioner {
     for key in requests.flatMap(Self.keys) where embeddings[key] == nil && !missing.contains(key) {
       missing.append(key)
     }
+    if requests.contains(where: { $0.prompt.allSatisfy(\.isWhitespace) }) {
+      _ = try onEvent(.notice("the prompt is empty: nothing says what to draw"))
+    }
     for precision in Precision.allCases {
       let keys = missing.filter { $0.precision == precision }
       if !keys.isEmpty { try encode(keys, precision, onEvent) }
@@ -47,7 +50,7 @@ final class TextConditioner {
       let tokens = try tokenizer.encode(text, maxLength: key.maxLength)
       if !tokens.dropped.isEmpty {
         _ = try onEvent(
-          .notice("prompt is longer than \(key.maxLength) tokens; this part is cut off: \(tokens.dropped)"))
+          .notice("prompt is longer than \(key.maxLength) tokens; this part is cut off: \(shortened(tokens.dropped))"))
       }
       return zip(tokens.ids, tokens.mask).filter(\.1).map(\.0)
     }
@@ -68,4 +71,9 @@ final class TextConditioner {
 
   /// The embeddings of a prepared request, `[1, L, D]` each: of the prompt, and of the negative prompt with guidance.
   func embeddings(_ request: GenerationRequest) -> [Tensor] { Self.keys(request).compactMap { embeddings[$0] } }
+}
+
+/// The beginning of a long text, and how much more there is.
+private func shortened(_ text: String, to count: Int = 160) -> String {
+  text.count <= count ? text : "\(text.prefix(count))... (\(text.count - count) more characters)"
 }

@@ -91,12 +91,10 @@ enum Door {
   }
   static func rmsNorm(_ n: Int, _ x: Input, _ e: Float, scale: Input?, _ y: Output) { tk_rms_norm(n, x, e, scale, y) }
   static func softmax(_ n: Int, _ x: Output, bias: Input?) { tk_softmax(n, x, bias) }
-  static func groupSums(_ pixels: Int, _ channels: Int, first: Int, count: Int, _ x: Input) -> (Double, Double) {
-    var sums = (0.0, 0.0)
-    withUnsafeMutablePointer(to: &sums) {
-      $0.withMemoryRebound(to: Double.self, capacity: 2) { tk_group_sums(pixels, channels, first, count, x, $0) }
-    }
-    return sums
+  static func channelSums(
+    _ pixels: Int, _ channels: Int, _ x: Input, sums: UnsafeMutablePointer<Double>, squares: UnsafeMutablePointer<Double>
+  ) {
+    tk_channel_sums(pixels, channels, x, sums, squares)
   }
   static func channelAffine(
     _ pixels: Int, _ channels: Int, _ x: Input, scale: Input, shift: Input, silu: Bool, _ y: Output

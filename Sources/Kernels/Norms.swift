@@ -58,14 +58,13 @@ public func groupNorm(_ x: Tensor, groups: Int, epsilon: Float, scale: Tensor, s
   let pixels = x.count / max(batch * channels, 1), width = channels / groups
   let block = max(1, 32768 / channels), blocks = (pixels + block - 1) / block
   return x.writing(x.shape) { input, output in
-    let partial = PackedBuffer<(Double, Double)>(count: batch * blocks * groups)
+    // By item: sums of all channels, then sums of squares.
+    let partial = PackedBuffer<Double>(count: batch * blocks * 2 * channels)
     ThreadPool.shared.forEach(batch * blocks) { item in
       let first = item % blocks * block
       let start = input + (item / blocks * pixels + first) * channels
-      for group in 0..<groups {
-        partial.pointer[item * groups + group] = Door.groupSums(
-          min(block, pixels - first), channels, first: group * width, count: width, start)
-      }
+      let sums = partial.pointer + item * 2 * channels
+      Door.channelSums(min(block, pixels - first), channels, start, sums: sums, squares: sums + channels)
     }
     let scales = PackedBuffer<Float>(count: 2 * batch * channels)
     scale.withFloats { scale in
@@ -74,8 +73,11 @@ public func groupNorm(_ x: Tensor, groups: Int, epsilon: Float, scale: Tensor, s
           for group in 0..<groups {
             var sum = 0.0, squares = 0.0
             for item in 0..<blocks {
-              sum += partial.pointer[(b * blocks + item) * groups + group].0
-              squares += partial.pointer[(b * blocks + item) * groups + group].1
+              let sums = partial.pointer + (b * blocks + item) * 2 * channels
+              for c in group * width..<(group + 1) * width {
+                sum += sums[c]
+                squares += sums[channels + c]
+              }
             }
             let mean = sum / Double(pixels * width)
             let inverse = 1 / (max(0, squares / Double(pixels * width) - mean * mean) + Double(epsilon)).squareRoot()

@@ -8,6 +8,6 @@ enum GenerateImage {
   static func main() {
     let environment = CommandEnvironment.live { try makeImageGenerator($0, options: $1) }
     CommandEnvironment.listenForStop()
-    exit(GenerateImageCommand.execute(Array(CommandLine.arguments.dropFirst()), environment: environment))
+    exit(GenerateImageCommand.execute(environment: environment))
   }
 }

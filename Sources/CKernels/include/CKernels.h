@@ -54,8 +54,8 @@ void tk_layer_norm(size_t count, const float *x, float epsilon, const float *sca
 void tk_rms_norm(size_t count, const float *x, float epsilon, const float *scale, float *y);
 /// In place: x = softmax(x + bias), bias may be null.
 void tk_softmax(size_t count, float *x, const float *bias);
-/// Sums x and x^2 of a channels-last block: x[pixels x channels], channels first..<first+count, into sums[2].
-void tk_group_sums(size_t pixels, size_t channels, size_t first, size_t count, const float *x, double *sums);
+/// Sums of x[pixels x channels] and of its squares, by channel.
+void tk_channel_sums(size_t pixels, size_t channels, const float *x, double *sums, double *squares);
 /// y = x * scale[c] + shift[c] over pixels, then SiLU if `silu`.
 void tk_channel_affine(size_t pixels, size_t channels, const float *x, const float *scale, const float *shift, int silu,
                        float *y);

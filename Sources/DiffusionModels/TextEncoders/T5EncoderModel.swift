@@ -90,7 +90,7 @@ public struct T5EncoderModel {
       let attention = try T5SelfAttention(scope[0], config)
       let feedForward = try T5FeedForward(scope[1], config, activation, isGated: isGated)
       states = states.map { feedForward(attention($0, bias: biases[$0.shape[1]]!)) }
-      encoder.store.discardPages(below: encoder["block"][layer].path)
+      encoder["block"][layer].releasePages()
     }
     let norm = try RMSNorm(encoder["final_layer_norm"], config.width, epsilon: config.epsilon)
     return states.map { norm($0) }

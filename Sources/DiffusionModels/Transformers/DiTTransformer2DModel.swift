@@ -63,8 +63,9 @@ public struct DiTTransformer2DModel: Denoiser {
       sampleSize: configuration.sample, interpolationScale: 1)
     var blocks: [DiTBlock] = []
     for index in 0..<configuration.layers {
-      blocks.append(
-        try DiTBlock(weights["transformer_blocks"][index], configuration, first: blocks.first?.embedder))
+      let scope = weights["transformer_blocks"][index]
+      blocks.append(try DiTBlock(scope, configuration, first: blocks.first?.embedder))
+      scope.releasePages()
     }
     self.blocks = blocks
     outputModulation = try Linear(weights["proj_out_1"], size, 2 * size)

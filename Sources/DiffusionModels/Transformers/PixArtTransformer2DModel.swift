@@ -86,7 +86,9 @@ public struct PixArtTransformer2DModel: Denoiser {
       weights["pos_embed"], channels: configuration.inputChannels, patchSize: configuration.patch, size: size,
       sampleSize: configuration.sample, interpolationScale: configuration.scale)
     blocks = try (0..<configuration.layers).map {
-      try PixArtBlock(weights["transformer_blocks"][$0], configuration)
+      let scope = weights["transformer_blocks"][$0]
+      defer { scope.releasePages() }
+      return try PixArtBlock(scope, configuration)
     }
     let single = weights["adaln_single"], embedders = single["emb"]
     timestepEmbedder = try TimestepEmbedding(embedders["timestep_embedder"], 256, size)
