@@ -92,7 +92,8 @@ enum Door {
   static func rmsNorm(_ n: Int, _ x: Input, _ e: Float, scale: Input?, _ y: Output) { tk_rms_norm(n, x, e, scale, y) }
   static func softmax(_ n: Int, _ x: Output, bias: Input?) { tk_softmax(n, x, bias) }
   static func channelSums(
-    _ pixels: Int, _ channels: Int, _ x: Input, sums: UnsafeMutablePointer<Double>, squares: UnsafeMutablePointer<Double>
+    _ pixels: Int, _ channels: Int, _ x: Input, sums: UnsafeMutablePointer<Double>,
+    squares: UnsafeMutablePointer<Double>
   ) {
     tk_channel_sums(pixels, channels, x, sums, squares)
   }

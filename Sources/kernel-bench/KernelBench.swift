@@ -37,6 +37,9 @@ struct KernelBench: ParsableCommand {
     if density != 1 || pattern != "dense" {
       throw ValidationError("--pattern \(pattern) at --density \(density): only dense at density 1 is available")
     }
+    if operation == "attention", dtype == "bfloat16" {
+      throw ValidationError("--dtype bfloat16: attention is computed in float32 so far")
+    }
     guard (1...1000).contains(repeats) else { throw ValidationError("--repeats is \(repeats), expected 1 to 1000") }
     guard (1...256).contains(threads ?? 1) else { throw ValidationError("--threads is \(threads!), expected 1 to 256") }
     for (name, value) in [("heads", heads), ("tokens", tokens), ("head-dim", headDim), ("m", m), ("n", n), ("k", k)] {

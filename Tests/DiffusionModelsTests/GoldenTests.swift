@@ -119,12 +119,15 @@ let bound = 1e-5
     try fixture.store.verifyAllRead { !$0.hasPrefix("weights.") }
   }
 
-  @Test func tiledDecoding() throws {
+  @Test func tiledCoding() throws {
     let (fixture, model) = try load("autoencoder_kl_tiled")
     let latents = fixture.tensor("input.decode.latents"), decoder = try model.decoder()
     #expect(relativeL2(decoder(latents), fixture.tensor("output.decode.plain")) <= bound)
     let tiles = TileGeometry(latentSize: 8, pixelSize: 16)
     #expect(relativeL2(decoder.tiled(latents, tiles), fixture.tensor("output.decode.tiled")) <= bound)
+    let images = fixture.tensor("input.encode.sample"), encoder = try model.encoder()
+    #expect(relativeL2(encoder(images).mean, fixture.tensor("output.encode.plain")) <= bound)
+    #expect(relativeL2(encoder.tiled(images, tiles).mean, fixture.tensor("output.encode.tiled")) <= bound)
   }
 
   @Test func autoencoderTiny() throws {

@@ -136,11 +136,21 @@ public struct AutoencoderKL {
 
     /// Images `[B, 3, H, W]`, values -1...1, to the mean and log-variance of their latents, `[B, C, h, w]` each.
     public func callAsFunction(_ images: Tensor) -> (mean: Tensor, logVariance: Tensor) {
-      var x = input(images.permuted(0, 2, 3, 1))
+      split(moments(images.permuted(0, 2, 3, 1)))
+    }
+
+    /// `[B, H, W, 3]` to mean and log-variance side by side, `[B, h, w, 2C]`.
+    func moments(_ images: Tensor) -> Tensor {
+      var x = input(images)
       for block in blocks { x = block(x) }
       x = output(norm(middle(x), silu: true))
-      let moments = (quant.map { $0(x) } ?? x).permuted(0, 3, 1, 2).chunked(2, axis: 1)
-      return (moments[0], moments[1].map { min(max($0, -30), 20) })
+      return quant.map { $0(x) } ?? x
+    }
+
+    /// `[B, h, w, 2C]` to mean and bounded log-variance, `[B, C, h, w]` each.
+    func split(_ moments: Tensor) -> (mean: Tensor, logVariance: Tensor) {
+      let parts = moments.permuted(0, 3, 1, 2).chunked(2, axis: 1)
+      return (parts[0], parts[1].map { min(max($0, -30), 20) })
     }
   }
 }
