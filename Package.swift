@@ -59,7 +59,7 @@ let package = Package(
       swiftSettings: safe),
 
     // Tests. `TestSupport` reads golden fixtures and compares tensors.
-    .target(name: "TestSupport", dependencies: ["Checkpoints"], path: "Tests/TestSupport"),
+    .target(name: "TestSupport", dependencies: ["Checkpoints", "Kernels"], path: "Tests/TestSupport"),
     .testTarget(name: "TensorsTests", dependencies: ["Tensors", "TestSupport"], exclude: ["Fixtures"]),
     .testTarget(name: "KernelsTests", dependencies: ["Kernels", "TestSupport"]),
     .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "TestSupport"]),

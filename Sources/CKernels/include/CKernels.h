@@ -1,5 +1,6 @@
 // The whole C surface of Tessera's arithmetic: plain pointers and sizes, scratch passed in. Nothing here allocates,
-// prints, keeps state or knows what a model is. Every function runs on the calling thread only.
+// prints or knows what a model is; the only state is the processor's level, found once. Every function runs on the
+// calling thread only.
 //
 // Layouts are row-major. "Packed" matrices are the right-hand sides of products, W[N x K] (one row per output), cut
 // into panels of 32 outputs: panel p holds, for every k (fp32) or pair of k (bf16), 32 consecutive outputs. The last
