@@ -55,7 +55,7 @@ public final class DiffusionGenerator: ImageGenerator {
     MemoryBlock.releaseKept()
     clock.end("text")
 
-    let attention = DenseAttention()
+    let attention = PlannedAttention(precision: request.precision)
     let latents = try denoised(request, scheduler, noise: given, attention, &record, clock, onEvent)
     // The transformer is gone by now unless it is kept, and its memory with it.
     MemoryBlock.releaseKept()
@@ -63,9 +63,11 @@ public final class DiffusionGenerator: ImageGenerator {
     clock.end("decode")
 
     let statistics = attention.statistics
-    record.attention.density = statistics.density
-    record.attention.runDensity = statistics.density
-    record.seconds = clock.seconds.merging(["attention": statistics.seconds]) { $1 }
+    record.attention.density = statistics.sparseDensity ?? statistics.runDensity
+    record.attention.runDensity = statistics.runDensity
+    record.seconds = clock.seconds.merging([
+      "attention": statistics.computeSeconds, "attention plans": statistics.planSeconds,
+    ]) { $1 }
     record.compute.cpu = Processor.level.description
     record.compute.threads = ThreadPool.shared.threads
     weightFiles = try weightFiles ?? RunRecord.WeightFile.all(in: folder)
@@ -84,7 +86,7 @@ public final class DiffusionGenerator: ImageGenerator {
 
   /// Loads the transformer, draws the noise and takes all steps; the final latents `[1, C, H, W]`.
   private func denoised(
-    _ request: GenerationRequest, _ scheduler: any Scheduler, noise given: Tensor?, _ attention: DenseAttention,
+    _ request: GenerationRequest, _ scheduler: any Scheduler, noise given: Tensor?, _ attention: PlannedAttention,
     _ record: inout RunRecord, _ clock: PhaseClock, _ onEvent: (GenerationEvent) throws -> Bool
   ) throws -> Tensor {
     let predictor = try loadPredictor(request.precision, onEvent)

@@ -37,8 +37,9 @@ final class NoisePredictor {
     let scale = Float(request.guidanceScale)
     return { input, timestep, step in
       let channels = input.shape[1]
-      let predictions = try branches.map { branch in
-        try branch(input, timestep, step, attention).narrowed(axis: 1, 0..<channels)
+      let predictions = try branches.enumerated().map { index, branch in
+        let call = DenoisingCall(step: step, of: request.steps, branch: index)
+        return try branch(input, timestep, call, attention).narrowed(axis: 1, 0..<channels)
       }
       guard predictions.count == 2 else { return predictions[0] }
       // without + scale * (with - without)
@@ -47,7 +48,7 @@ final class NoisePredictor {
     }
   }
 
-  private typealias Branch = (Tensor, Float, Int, any AttentionEngine) throws -> Tensor
+  private typealias Branch = (Tensor, Float, DenoisingCall, any AttentionEngine) throws -> Tensor
 
   /// With the condition, then without.
   private func branches(_ request: GenerationRequest, _ texts: [Tensor]) -> [Branch] {
@@ -56,9 +57,9 @@ final class NoisePredictor {
       let size: (Float, Float)? =
         model.usesAdditionalConditions ? (Float(request.modelHeight), Float(request.modelWidth)) : nil
       return texts.map { text in
-        { input, timestep, step, attention in
+        { input, timestep, call, attention in
           try model(
-            input, timestep: timestep, conditioning: PixArtConditioning(text: text, resolution: size), step: step,
+            input, timestep: timestep, conditioning: PixArtConditioning(text: text, resolution: size), call: call,
             attention: attention)
         }
       }
@@ -66,8 +67,8 @@ final class NoisePredictor {
       let label = request.classLabel?.id ?? model.configuration.classes
       let labels = request.usesGuidance ? [label, model.configuration.classes] : [label]
       return labels.map { label in
-        { input, timestep, step, attention in
-          try model(input, timestep: timestep, conditioning: [label], step: step, attention: attention)
+        { input, timestep, call, attention in
+          try model(input, timestep: timestep, conditioning: [label], call: call, attention: attention)
         }
       }
     }

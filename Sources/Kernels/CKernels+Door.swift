@@ -102,4 +102,26 @@ enum Door {
   ) {
     tk_channel_affine(pixels, channels, x, scale, shift, silu ? 1 : 0, y)
   }
+
+  static let attentionKeys = Int(TK_ATTENTION_KEYS), attentionRows = Int(TK_ATTENTION_ROWS)
+  static func attentionKeyPanel(_ size: Int, _ bf16: Bool) -> Int { tk_attention_key_panel(size, bf16 ? 1 : 0) }
+  static func attentionValuePanel(_ size: Int, _ bf16: Bool) -> Int { tk_attention_value_panel(size, bf16 ? 1 : 0) }
+  static func attentionScratch(_ size: Int) -> Int { tk_attention_scratch(size) }
+  static func attentionPack(
+    first: Int, count: Int, size: Int, tokens: UnsafePointer<Int32>?, keys: Input, values: Input, bf16: Bool,
+    _ packedKeys: UnsafeMutablePointer<UInt32>, _ packedValues: UnsafeMutablePointer<UInt32>
+  ) {
+    tk_attention_pack(first, count, size, tokens, keys, values, bf16 ? 1 : 0, packedKeys, packedValues)
+  }
+  static func attention(
+    size: Int, rows: Int, first: Int, tokens: UnsafePointer<Int32>?, query: Input, scale: Float, panels: Int,
+    list: UnsafePointer<UInt32>, counts: UnsafePointer<UInt8>, keys: UnsafePointer<UInt32>,
+    values: UnsafePointer<UInt32>, bf16: Bool, scratch: Output, output: Output, logSumExp: Output?
+  ) {
+    var block = tk_attention_block(
+      size: size, rows: rows, first: first, query_tokens: tokens, q: query, scale: scale, panels: panels,
+      panel_list: list, panel_counts: counts, keys: keys, values: values, bf16: bf16 ? 1 : 0, scratch: scratch,
+      out: output, log_sum_exp: logSumExp)
+    tk_attention(&block)
+  }
 }

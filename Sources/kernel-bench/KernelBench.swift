@@ -22,8 +22,9 @@ struct KernelBench: ParsableCommand {
   @Option(help: "Outputs of a linear layer.") var n: Int?
   @Option(help: "Inputs of a linear layer.") var k: Int?
   @Option(help: "float32 or bfloat16: only this type.") var dtype: String?
-  @Option(help: "Share of key blocks kept; only 1 so far.") var density: Double = 1
-  @Option(help: "Which blocks are kept: dense.") var pattern: String = "dense"
+  @Option(help: "Share of key blocks that attention keeps.") var density: Double?
+  @Option(help: "Which blocks attention keeps: random, window or dense.") var pattern: String?
+  @Option(help: "Tokens of a block.") var block: Int = 128
   @Option(help: "Timed runs of each row.") var repeats: Int = 5
   @Option(name: [.short, .long], help: "Worker threads; physical cores by default.") var threads: Int?
   @Flag(help: "Small sizes that go wrong, checked in full and not timed.") var check = false
@@ -34,15 +35,20 @@ struct KernelBench: ParsableCommand {
       throw ValidationError(
         "--dtype is '\(dtype)', expected \(Precision.allCases.map(\.rawValue).joined(separator: " or "))")
     }
-    if density != 1 || pattern != "dense" {
-      throw ValidationError("--pattern \(pattern) at --density \(density): only dense at density 1 is available")
+    if let pattern, KeptBlocks(rawValue: pattern) == nil {
+      throw ValidationError("--pattern is '\(pattern)', expected random, window or dense")
     }
-    if operation == "attention", dtype == "bfloat16" {
-      throw ValidationError("--dtype bfloat16: attention is computed in float32 so far")
+    guard density.map({ $0 > 0 && $0 <= 1 }) ?? true else {
+      throw ValidationError("--density is \(density!), expected above 0 and at most 1")
+    }
+    if pattern == "dense", let density, density != 1 {
+      throw ValidationError("--pattern dense has density 1, found --density \(density)")
     }
     guard (1...1000).contains(repeats) else { throw ValidationError("--repeats is \(repeats), expected 1 to 1000") }
     guard (1...256).contains(threads ?? 1) else { throw ValidationError("--threads is \(threads!), expected 1 to 256") }
-    for (name, value) in [("heads", heads), ("tokens", tokens), ("head-dim", headDim), ("m", m), ("n", n), ("k", k)] {
+    for (name, value) in [
+      ("heads", heads), ("tokens", tokens), ("head-dim", headDim), ("block", block), ("m", m), ("n", n), ("k", k),
+    ] as [(String, Int?)] {
       if let value, !(1...1_000_000).contains(value) {
         throw ValidationError("--\(name) is \(value), expected 1 to 1000000")
       }
@@ -70,9 +76,13 @@ struct KernelBench: ParsableCommand {
 
   private func cases() -> [KernelCase] {
     let precisions = dtype.flatMap(Precision.init).map { [$0] } ?? Precision.allCases
-    if operation == "attention", heads != nil || tokens != nil || headDim != nil {
-      let count = tokens ?? 4096
-      return [.attention(heads ?? 12, count, count, headDim ?? 128, batch: 1)]
+    let isSized = heads != nil || tokens != nil || headDim != nil || density != nil || pattern != nil
+    if operation == "attention", isSized {
+      let count = tokens ?? 4096, density = density ?? (pattern == "window" || pattern == "random" ? 0.25 : 1)
+      let kept = pattern.flatMap(KeptBlocks.init) ?? (density == 1 ? .dense : .random)
+      return precisions.map {
+        .attention(heads ?? 12, count, count, headDim ?? 128, density: density, pattern: kept, block: block, $0)
+      }
     }
     if operation == "linear", m != nil || n != nil || k != nil {
       return precisions.map { .linear(m ?? 1024, n ?? 1152, k ?? 1152, $0) }

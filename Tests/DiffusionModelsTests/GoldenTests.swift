@@ -30,7 +30,8 @@ let bound = 1e-5
     }
     let time = input("timestep").elements[0]
     let result = try model(
-      input("latents"), timestep: time, conditioning: conditioning, step: 0, attention: DenseAttention())
+      input("latents"), timestep: time, conditioning: conditioning, call: DenoisingCall(step: 0, of: 1),
+      attention: PlannedAttention(precision: .float32))
     let expected = fixture.tensor("output.\(name).sample").slice(sample..<sample + 1)
     #expect(relativeL2(result, expected) <= bound)
     // Leaving padding out altogether is the same as masking it.
@@ -38,7 +39,8 @@ let bound = 1e-5
     conditioning.text = conditioning.text.narrowed(axis: 1, 0..<real)
     conditioning.keyBias = nil
     let trimmed = try model(
-      input("latents"), timestep: time, conditioning: conditioning, step: 0, attention: DenseAttention())
+      input("latents"), timestep: time, conditioning: conditioning, call: DenoisingCall(step: 0, of: 1),
+      attention: PlannedAttention(precision: .float32))
     #expect(relativeL2(trimmed, expected) <= bound)
   }
 
@@ -50,7 +52,8 @@ let bound = 1e-5
     let result = try model(
       fixture.tensor("input.\(name).latents").slice(sample..<sample + 1),
       timestep: fixture.tensor("input.\(name).timestep").elements[sample],
-      conditioning: [fixture.integers("input.\(name).class_labels")[sample]], step: 0, attention: DenseAttention())
+      conditioning: [fixture.integers("input.\(name).class_labels")[sample]], call: DenoisingCall(step: 0, of: 1),
+      attention: PlannedAttention(precision: .float32))
     #expect(relativeL2(result, fixture.tensor("output.\(name).sample").slice(sample..<sample + 1)) <= bound)
   }
 
@@ -58,14 +61,16 @@ let bound = 1e-5
     let fixture = try Fixture("dit")
     let model = try DiTTransformer2DModel(fixture.configuration(DiTConfiguration.self), weights: fixture.weights())
     let latents = fixture.tensor("input.larger.latents"), labels = fixture.integers("input.larger.class_labels")
-    let engine = DenseAttention()
-    let both = try model(latents, timestep: 321, conditioning: labels, step: 0, attention: engine)
+    let engine = PlannedAttention(precision: .float32)
+    let both = try model(
+      latents, timestep: 321, conditioning: labels, call: DenoisingCall(step: 0, of: 1), attention: engine)
     for sample in 0..<2 {
       let single = try model(
-        latents.slice(sample..<sample + 1), timestep: 321, conditioning: [labels[sample]], step: 0, attention: engine)
+        latents.slice(sample..<sample + 1), timestep: 321, conditioning: [labels[sample]],
+        call: DenoisingCall(step: 0, of: 1), attention: engine)
       #expect(relativeL2(both.slice(sample..<sample + 1), single) < 1e-6)
     }
-    #expect(engine.statistics.calls == 6 && engine.statistics.density == 1)
+    #expect(engine.statistics.records.count == 6 && engine.statistics.runDensity == 1)
   }
 
   @Test func bfloat16IsNear() throws {
@@ -76,7 +81,8 @@ let bound = 1e-5
     let mask = fixture.integers("input.wide.encoder_attention_mask").reduce(0, +)
     let result = try model(
       fixture.tensor("input.wide.latents"), timestep: fixture.tensor("input.wide.timestep").elements[0],
-      conditioning: PixArtConditioning(text: text.narrowed(axis: 1, 0..<mask)), step: 0, attention: DenseAttention())
+      conditioning: PixArtConditioning(text: text.narrowed(axis: 1, 0..<mask)), call: DenoisingCall(step: 0, of: 1),
+      attention: PlannedAttention(precision: .float32))
     let error = relativeL2(result, fixture.tensor("output.wide.sample"))
     #expect(error > 1e-5 && error < 3e-2)
   }

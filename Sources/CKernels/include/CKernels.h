@@ -61,6 +61,33 @@ void tk_channel_sums(size_t pixels, size_t channels, const float *x, double *sum
 void tk_channel_affine(size_t pixels, size_t channels, const float *x, const float *scale, const float *shift, int silu,
                        float *y);
 
+// Attention of a block of queries over listed panels of keys.
+enum { TK_ATTENTION_KEYS = 16, TK_ATTENTION_ROWS = 64 };
+typedef struct {
+  size_t size;                  // of a head
+  size_t rows;                  // queries of this block, 1 ... TK_ATTENTION_ROWS
+  size_t first;                 // position of the first in plan order
+  const int32_t *query_tokens;  // plan position -> token; null where they are the same
+  const float *q;               // [tokens][size] of this head
+  float scale;                  // of the scores
+  size_t panels;                // panels read, at least 1
+  const uint32_t *panel_list;   // their indices
+  const uint8_t *panel_counts;  // real keys in each, 1 ... TK_ATTENTION_KEYS
+  const void *keys, *values;    // packed panels of this head
+  int bf16;                     // whether products have bf16 operands
+  float *scratch;               // tk_attention_scratch(size) floats
+  float *out;                   // [tokens][size] of this head
+  float *log_sum_exp;           // [tokens], natural logarithm; may be null
+} tk_attention_block;
+void tk_attention(const tk_attention_block *block);
+/// Packs the `count` <= 16 keys and values at plan positions first ... of one head into one panel each.
+void tk_attention_pack(size_t first, size_t count, size_t size, const int32_t *tokens, const float *k, const float *v,
+                       int bf16, void *keys, void *values);
+/// 32-bit words of a panel of keys or values, and floats of scratch.
+size_t tk_attention_key_panel(size_t size, int bf16);
+size_t tk_attention_value_panel(size_t size, int bf16);
+size_t tk_attention_scratch(size_t size);
+
 // Peaks, for benchmarks: runs for `iterations` and returns the floating-point operations done.
 double tk_probe_f32(size_t iterations);
 double tk_probe_bf16(size_t iterations);

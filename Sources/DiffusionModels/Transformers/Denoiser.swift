@@ -15,9 +15,9 @@ public protocol Denoiser {
   /// - Parameters:
   ///   - latents: `[B, C, H, W]`.
   ///   - timestep: the scheduler's timestep, 0...1000.
-  ///   - step: index of the denoising step.
+  ///   - call: which prediction of the run this is.
   /// - Returns: `[B, C', H, W]`; `C'` may be `2C` where the model also predicts variances.
   func callAsFunction(
-    _ latents: Tensor, timestep: Float, conditioning: Conditioning, step: Int, attention: any AttentionEngine
+    _ latents: Tensor, timestep: Float, conditioning: Conditioning, call: DenoisingCall, attention: any AttentionEngine
   ) throws -> Tensor
 }

@@ -75,14 +75,14 @@ public struct DiTTransformer2DModel: Denoiser {
 
   /// - Parameter conditioning: class labels, one a sample; the number of classes itself is the null class.
   public func callAsFunction(
-    _ latents: Tensor, timestep: Float, conditioning: [Int], step: Int, attention: any AttentionEngine
+    _ latents: Tensor, timestep: Float, conditioning: [Int], call: DenoisingCall, attention: any AttentionEngine
   ) throws -> Tensor {
     precondition(conditioning.count == latents.shape[0], "\(conditioning.count) labels for \(latents.shape)")
     let height = latents.shape[2] / configuration.patch, width = latents.shape[3] / configuration.patch
     var x = positionEmbedding(latents)  // [B, N, D]
     for (index, block) in blocks.enumerated() {
       let site = AttentionSite(
-        layout: TokenLayout(height: height, width: width), layer: index, layerCount: blocks.count, step: step,
+        layout: TokenLayout(height: height, width: width), layer: index, layerCount: blocks.count, call: call,
         heads: configuration.heads)
       x = try block(x, timestep: timestep, labels: conditioning, attention, at: site)
     }

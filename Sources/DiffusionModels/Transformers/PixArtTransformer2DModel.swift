@@ -112,7 +112,8 @@ public struct PixArtTransformer2DModel: Denoiser {
   }
 
   public func callAsFunction(
-    _ latents: Tensor, timestep: Float, conditioning: PixArtConditioning, step: Int, attention: any AttentionEngine
+    _ latents: Tensor, timestep: Float, conditioning: PixArtConditioning, call: DenoisingCall,
+    attention: any AttentionEngine
   ) throws -> Tensor {
     let batch = latents.shape[0], size = configuration.size
     let height = latents.shape[2] / configuration.patch, width = latents.shape[3] / configuration.patch
@@ -125,7 +126,7 @@ public struct PixArtTransformer2DModel: Denoiser {
     var x = positionEmbedding(latents)  // [B, N, D]
     for (index, block) in blocks.enumerated() {
       let site = AttentionSite(
-        layout: TokenLayout(height: height, width: width), layer: index, layerCount: blocks.count, step: step,
+        layout: TokenLayout(height: height, width: width), layer: index, layerCount: blocks.count, call: call,
         heads: configuration.heads)
       x = try block(x, modulation: modulation, text: text, keyBias: conditioning.keyBias, attention, at: site)
     }

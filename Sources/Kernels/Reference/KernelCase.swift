@@ -22,6 +22,44 @@ public struct KernelCase: Sendable {
   public var label: String { operation + " " + parameters.map { "\($0.name)=\($0.value)" }.joined(separator: " ") }
 }
 
+/// Which blocks a benchmark keeps.
+public enum KeptBlocks: String, Sendable, CaseIterable {
+  /// Each by chance, the diagonal always.
+  case random
+  /// Those nearest the diagonal.
+  case window
+  /// All: the dense path.
+  case dense
+
+  func pattern(queries: Int, keys: Int, block: Int, density: Double) -> BlockPattern {
+    var pattern = BlockPattern(
+      queryStarts: BlockPattern.uniformStarts(queries, block: block),
+      keyStarts: BlockPattern.uniformStarts(keys, block: block), keepsAll: self == .dense)
+    let columns = pattern.columns
+    var state: UInt64 = 0x9E37_79B9_7F4A_7C15
+    for row in 0..<pattern.rows {
+      let diagonal = row * columns / pattern.rows
+      switch self {
+      case .dense: break
+      case .window:
+        let count = max(1, Int((density * Double(columns)).rounded()))
+        let first = min(max(0, diagonal - count / 2), columns - count)
+        pattern.keep(row: row, columns: first..<first + count)
+      case .random:
+        pattern[row, diagonal] = true
+        for column in 0..<columns where column != diagonal {
+          state ^= state << 13
+          state ^= state >> 7
+          state ^= state << 17
+          let chance = (density * Double(columns) - 1) / Double(max(columns - 1, 1))
+          if Double(state >> 11) / Double(1 << 53) < chance { pattern[row, column] = true }
+        }
+      }
+    }
+    return pattern
+  }
+}
+
 /// Deterministic values in about -1.7...1.7 with a standard deviation near 1.
 public func caseTensor(_ shape: [Int], seed: UInt64) -> Tensor {
   var state = (seed &+ 1) &* 0x9E37_79B9_7F4A_7C15 | 1
@@ -123,7 +161,7 @@ extension KernelCase {
   }
 
   /// Dense attention, optionally with T5's score bias and a masked last key.
-  public static func attention(
+  public static func biasedAttention(
     _ heads: Int, _ queries: Int, _ keys: Int, _ size: Int, biased: Bool = false, batch: Int = 2
   )
     -> KernelCase
@@ -135,7 +173,7 @@ extension KernelCase {
       biased
       ? Tensor([batch, keys], (0..<batch * keys).map { keys > 1 && $0 % keys == keys - 1 ? -10000 : 0 }) : nil
     var item = KernelCase(
-      operation: "attention",
+      operation: "biased-attention",
       parameters: [
         ("batch", "\(batch)"), ("heads", "\(heads)"), ("tokens", "\(queries)"), ("keys", "\(keys)"),
         ("head-dim", "\(size)"),
@@ -145,6 +183,46 @@ extension KernelCase {
       run: { denseAttention(q, k, v, scale: scale, keyBias: keyBias, scoreBias: scoreBias) },
       reference: { Reference.attention(q, k, v, scale: Double(scale), keyBias: keyBias, scoreBias: scoreBias) })
     if !biased { item.sampledError = { attentionError($0, q: q, k: k, v: v, scale: Double(scale)) } }
+    return item
+  }
+
+  /// Block-sparse attention with blocks of `block` tokens kept at random, or all where `density` is 1.
+  public static func attention(
+    _ heads: Int, _ queries: Int, _ keys: Int, _ size: Int, density: Double, pattern: KeptBlocks = .random,
+    block: Int = 128, _ precision: Precision, batch: Int = 1
+  ) -> KernelCase {
+    let q = caseTensor([batch, heads, queries, size], seed: 7), k = caseTensor([batch, heads, keys, size], seed: 8)
+    let v = caseTensor([batch, heads, keys, size], seed: 9), scale = 1 / Float(size).squareRoot()
+    let shared = pattern.pattern(queries: queries, keys: keys, block: block, density: density)
+    let patterns = Array(repeating: HeadPattern(pattern: shared), count: heads)
+    var item = KernelCase(
+      operation: "attention",
+      parameters: [
+        ("batch", "\(batch)"), ("heads", "\(heads)"), ("tokens", "\(queries)"), ("keys", "\(keys)"),
+        ("head-dim", "\(size)"), ("pattern", pattern.rawValue), ("block", "\(block)"),
+        ("density", "\((shared.density * 1e4).rounded() / 1e4)"),
+      ],
+      precision: precision, operations: 4 * Double(batch * heads * size) * shared.keptPairs,
+      tolerance: precision == .float32 ? 5e-6 : 1e-2,
+      run: {
+        blockSparseAttention(
+          q, k, v, scale: scale, precision: precision, heads: pattern == .dense ? nil : patterns)
+      },
+      reference: { Reference.blockSparseAttention(q, k, v, scale: Double(scale), heads: patterns) })
+    item.sampledError = { result in
+      let rows = spread(queries)
+      func picked(_ tensor: Tensor) -> Tensor {
+        let all = tensor.reshaped(-1, queries, size)
+        return pick(all.slice(all.shape[0] - 1..<all.shape[0]).reshaped(queries, size), rows)
+      }
+      func last(_ tensor: Tensor) -> Tensor {
+        let all = tensor.reshaped(-1, tensor.shape[2], size)
+        return all.slice(all.shape[0] - 1..<all.shape[0]).reshaped(1, 1, -1, size)
+      }
+      let exact = Reference.blockSparseAttention(
+        last(q), last(k), last(v), scale: Double(scale), heads: [patterns[0]], queries: rows)
+      return relativeError(picked(result), picked(exact))
+    }
     return item
   }
 
@@ -209,7 +287,15 @@ extension KernelCase {
       ] { cases.append(.conv2d(h, w, i, o, kernel: kernel, stride: stride, precision)) }
     }
     for (h, n, m, d) in [(1, 1, 1, 4), (2, 63, 65, 12), (3, 64, 64, 72), (1, 129, 7, 32)] {
-      cases += [.attention(h, n, m, d), .attention(h, n, m, d, biased: true)]
+      cases += [.biasedAttention(h, n, m, d), .biasedAttention(h, n, m, d, biased: true)]
+    }
+    for precision in Precision.allCases {
+      for (h, n, m, d) in [
+        (1, 1, 1, 1), (2, 63, 65, 12), (3, 64, 64, 72), (1, 129, 7, 33), (2, 300, 300, 128), (1, 70, 90, 264),
+      ] {
+        cases.append(.attention(h, n, m, d, density: 1, pattern: .dense, precision))
+        cases.append(.attention(h, n, m, d, density: 0.4, block: 17, precision, batch: 2))
+      }
     }
     for activation in Activation.allCases { cases.append(.activation(4099, activation)) }
     for (rows, size) in [(1, 1), (3, 17), (5, 72), (2, 1152)] { cases += norms(rows, size) }
@@ -232,7 +318,14 @@ extension KernelCase {
       cases.append(.conv2d(256, 256, 256, 256, kernel: 3, stride: 1, precision))
       cases.append(.conv2d(512, 512, 128, 128, kernel: 3, stride: 1, precision))
     }
-    cases += [.attention(8, 1024, 1024, 72), .attention(8, 4096, 4096, 72), .attention(6, 2048, 2048, 128)]
+    cases += [.biasedAttention(8, 1024, 1024, 72), .biasedAttention(6, 2048, 2048, 128)]
+    for precision in Precision.allCases {
+      cases.append(.attention(8, 4096, 4096, 72, density: 1, pattern: .dense, precision))
+      for density in [1, 0.5, 0.25, 0.1] {
+        cases.append(
+          .attention(12, 8192, 8192, 128, density: density, pattern: density == 1 ? .dense : .random, precision))
+      }
+    }
     cases += [.activation(1024 * 4608, .geluTanh), .activation(1024 * 4608, .silu)] + norms(512, 1152)
     cases.append(.groupNorm(256, 256, 256, groups: 32))
     return cases

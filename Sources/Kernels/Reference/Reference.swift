@@ -162,6 +162,41 @@ public enum Reference {
     return Tensor(q.shape, result)
   }
 
+  /// See ``blockSparseAttention(_:_:_:scale:precision:heads:)``: every query over the keys that its pattern names, one
+  /// after another.
+  /// - Parameter rows: queries computed, as model tokens; the others' results are zero. All by default.
+  public static func blockSparseAttention(
+    _ q: Tensor, _ k: Tensor, _ v: Tensor, scale: Double, heads patterns: [HeadPattern], queries rows: [Int]? = nil
+  ) -> Tensor {
+    let (heads, queries, size, keys) = (q.shape[1], q.shape[2], q.shape[3], k.shape[2])
+    let (a, b, c) = (q.elements, k.elements, v.elements), wanted = rows.map(Set.init)
+    var result = [Float](repeating: 0, count: q.count)
+    for pair in 0..<q.shape[0] * heads {
+      let head = patterns[pair % heads], pattern = head.pattern
+      for row in 0..<pattern.rows {
+        let read = pattern.keptColumns(row).flatMap { column in
+          (pattern.keyStarts[column]..<pattern.keyStarts[column + 1]).map { Int(head.keyOrder?[Int($0)] ?? $0) }
+        }
+        for position in pattern.queryStarts[row]..<pattern.queryStarts[row + 1] {
+          let i = Int(head.queryOrder?[Int(position)] ?? position)
+          if let wanted, !wanted.contains(i) { continue }
+          let query = (pair * queries + i) * size
+          var scores = read.map { j in
+            (0..<size).reduce(0.0) { $0 + Double(a[query + $1]) * Double(b[(pair * keys + j) * size + $1]) } * scale
+          }
+          let largest = scores.max() ?? 0
+          scores = scores.map { exp($0 - largest) }
+          let total = scores.reduce(0, +)
+          for l in 0..<size {
+            let sum = zip(scores, read).reduce(0.0) { $0 + $1.0 * Double(c[(pair * keys + $1.1) * size + l]) }
+            result[query + l] = Float(sum / total)
+          }
+        }
+      }
+    }
+    return Tensor(q.shape, result)
+  }
+
   /// See ``upsampledNearest2x(_:)``.
   public static func upsampledNearest2x(_ x: Tensor) -> Tensor {
     let (batch, height, width, channels) = (x.shape[0], x.shape[1], x.shape[2], x.shape[3]), a = x.elements
