@@ -31,7 +31,7 @@ let package = Package(
     .target(name: "TolerantJSON", swiftSettings: safe),
     .target(name: "Checkpoints", dependencies: ["Tensors", "TolerantJSON"], swiftSettings: safe),
     .target(name: "NN", dependencies: ["Kernels", "Checkpoints"], swiftSettings: safe),
-    .target(name: "SparseAttention", dependencies: ["Kernels"], swiftSettings: safe),
+    .target(name: "SparseAttention", dependencies: ["Kernels", "TolerantJSON"], swiftSettings: safe),
 
     // Models and what surrounds them.
     .target(name: "DiffusionModels", dependencies: ["NN", "SparseAttention"], swiftSettings: safe),

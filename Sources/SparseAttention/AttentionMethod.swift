@@ -22,12 +22,18 @@ public struct MethodInformation: Hashable, Sendable {
   /// Paper and upstream code.
   public let source: String
   public let options: [MethodOption]
+  /// Options of `sweep-attention calibrate` for this method; empty where it has no tables.
+  public let calibrationOptions: [MethodOption]
   /// Whether the plan depends on queries and keys, so that its density is known only when it runs.
   public let dependsOnContent: Bool
 
-  public init(name: String, summary: String, source: String, options: [MethodOption], dependsOnContent: Bool = false) {
+  public init(
+    name: String, summary: String, source: String, options: [MethodOption], calibrationOptions: [MethodOption] = [],
+    dependsOnContent: Bool = false
+  ) {
     (self.name, self.summary, self.source) = (name, summary, source)
-    (self.options, self.dependsOnContent) = (options, dependsOnContent)
+    (self.options, self.calibrationOptions) = (options, calibrationOptions)
+    self.dependsOnContent = dependsOnContent
   }
 }
 
@@ -41,6 +47,11 @@ public protocol AttentionMethod: Sendable {
   ///   - context: the run that it will plan for.
   init(_ options: inout OptionReader, context: MethodContext) throws
 
+  /// What makes the method's tables; `nil` where it has none.
+  static func makeCalibrator(
+    _ options: inout OptionReader, context: MethodContext, executor: any AttentionExecutor
+  ) throws -> (any AttentionCalibrator)?
+
   /// First steps and layers that stay dense where the user says nothing.
   func defaultDenseSteps(of stepCount: Int) -> Int
   var defaultDenseLayers: Int { get }
@@ -49,6 +60,9 @@ public protocol AttentionMethod: Sendable {
 extension AttentionMethod {
   public func defaultDenseSteps(of stepCount: Int) -> Int { 0 }
   public var defaultDenseLayers: Int { 0 }
+  public static func makeCalibrator(
+    _ options: inout OptionReader, context: MethodContext, executor: any AttentionExecutor
+  ) throws -> (any AttentionCalibrator)? { nil }
 }
 
 /// A plan from geometry alone (and tables made beforehand): made once, kept as long as its key lasts.

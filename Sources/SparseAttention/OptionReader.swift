@@ -7,10 +7,11 @@ public struct OptionReader: Sendable {
   public private(set) var resolved: [String: String] = [:]
 
   /// Throws on an option that the method does not have.
-  public init(_ given: [String: String], for information: MethodInformation) throws {
+  /// - Parameter calibrating: whether the options are those of making the method's tables.
+  public init(_ given: [String: String], for information: MethodInformation, calibrating: Bool = false) throws {
     method = information.name
     self.given = given
-    known = information.options.map(\.name)
+    known = (calibrating ? information.calibrationOptions : information.options).map(\.name)
     for name in given.keys.sorted() where !known.contains(name) {
       throw AttentionError.unknownOption(method: method, option: name, known: known)
     }

@@ -32,6 +32,20 @@ public struct AttentionMethods: Sendable {
     return (method, reader.resolved)
   }
 
+  /// Makes what calibrates a method; throws where the method has no tables.
+  public func makeCalibrator(
+    _ name: String, options: [String: String], context: MethodContext, executor: any AttentionExecutor
+  ) throws -> any AttentionCalibrator {
+    guard let type = try type(name) else {
+      throw AttentionError.unsuitable(method: name, reason: "it has no tables to calibrate")
+    }
+    var reader = try OptionReader(options, for: type.information, calibrating: true)
+    guard let calibrator = try type.makeCalibrator(&reader, context: context, executor: executor) else {
+      throw AttentionError.unsuitable(method: name, reason: "it has no tables to calibrate")
+    }
+    return calibrator
+  }
+
   private func type(_ name: String) throws -> (any AttentionMethod.Type)? {
     if name == Self.dense { return nil }
     guard let type = types.first(where: { $0.information.name == name }) else {
