@@ -14,6 +14,7 @@ let package = Package(
   products: [
     .library(name: "Tessera", targets: ["DiffusionPipelines"]),
     .executable(name: "generate-image", targets: ["generate-image"]),
+    .executable(name: "sweep-attention", targets: ["sweep-attention"]),
     .executable(name: "kernel-bench", targets: ["kernel-bench"]),
   ],
   dependencies: [
@@ -47,12 +48,12 @@ let package = Package(
     .target(
       name: "CommandSupport",
       dependencies: [
-        "Checkpoints", "DiffusionModels", "DiffusionPipelines", "Kernels", "Media", "Schedulers", "Tensors",
-        "Tokenizers",
-        "TolerantJSON", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        "Checkpoints", "DiffusionModels", "DiffusionPipelines", "Kernels", "Media", "Schedulers", "SparseAttention",
+        "Tensors", "Tokenizers", "TolerantJSON", .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: safe),
     .executableTarget(name: "generate-image", dependencies: ["CommandSupport"], swiftSettings: safe),
+    .executableTarget(name: "sweep-attention", dependencies: ["CommandSupport"], swiftSettings: safe),
     .executableTarget(
       name: "kernel-bench",
       dependencies: ["Kernels", "SparseAttention", .product(name: "ArgumentParser", package: "swift-argument-parser")],

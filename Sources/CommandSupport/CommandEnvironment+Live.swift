@@ -3,6 +3,7 @@ import Foundation
 import Kernels
 import Media
 import Schedulers
+import SparseAttention
 
 extension ProcessorTraits {
   /// This machine's.
@@ -49,13 +50,14 @@ extension CommandEnvironment {
           throw CommandError(.failedWhileRunning, errorLine(for: error))
         }
       },
-      makeGenerator: makeGenerator)
+      methods: .standard, makeGenerator: makeGenerator)
   }
 
   /// Begins to listen for Ctrl-C, and says once what it does.
-  public static func listenForStop() {
+  /// - Parameter unfinished: what is not saved.
+  public static func listenForStop(unfinished: String) {
     StopSignal.shared.listen {
-      let text = "\nstopping after this step; the unfinished picture is not saved. Ctrl-C again stops now\n"
+      let text = "\nstopping after this step; \(unfinished) is not saved. Ctrl-C again stops now\n"
       FileHandle.standardError.write(Data(text.utf8))
     }
   }

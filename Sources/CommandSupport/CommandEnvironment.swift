@@ -1,6 +1,7 @@
 import DiffusionPipelines
 import Foundation
 import Media
+import SparseAttention
 
 /// What of the processor matters to defaults and estimates.
 public struct ProcessorTraits: Sendable, Hashable {
@@ -41,6 +42,8 @@ public struct CommandEnvironment {
   public var proveWritable: (String) throws -> Void
   /// Writes a file whole or not at all.
   public var writeFile: ([UInt8], String) throws -> Void
+  /// The attention methods that flags may name.
+  public var methods: AttentionMethods
   public var makeGenerator: (PipelineFolder, GeneratorOptions) throws -> any ImageGenerator
 
   /// An error's line on standard error.

@@ -4,6 +4,7 @@ import DiffusionPipelines
 import Foundation
 import Media
 import Schedulers
+import SparseAttention
 import Tensors
 import Tokenizers
 import TolerantJSON
@@ -76,6 +77,12 @@ public func exitStatus(for error: any Error) -> ExitStatus {
     case .unknownScheduler, .incompatible: return .usage
     case .unsupported: return .unavailable
     case .invalid, .missingClassName: return .badData
+    }
+  case let error as AttentionError:
+    switch error {
+    case .unknownMethod, .unknownOption, .badOption, .unsuitable: return .usage
+    case .calibration(let path, _): return FileManager.default.fileExists(atPath: path) ? .badData : .inputMissing
+    case .invalidPlan: return .internalError
     }
   case let error as CocoaError:
     switch error.code {

@@ -1,24 +1,42 @@
 import DiffusionPipelines
 import Foundation
+import SparseAttention
 
 /// What `--dry-run` prints: the cost of the first result, and of the whole run.
 struct DryRunReport: Encodable {
   struct Attention: Encodable {
     var method: String
+    /// Every option with the value in force.
     var options: [String: JSONValue]
+    var denseSteps, denseLayers: Int
     /// Of sparse calls, where it can be known beforehand.
     var density: Double?
+    /// Of the whole run.
     var runDensity: Double?
 
-    private enum CodingKeys: CodingKey { case method, options, density, runDensity }
+    private enum CodingKeys: CodingKey { case method, options, denseSteps, denseLayers, density, runDensity }
 
     func encode(to encoder: any Encoder) throws {
       var container = encoder.container(keyedBy: CodingKeys.self)
       try container.encode(method, forKey: .method)
       try container.encode(options, forKey: .options)
+      try container.encode(denseSteps, forKey: .denseSteps)
+      try container.encode(denseLayers, forKey: .denseLayers)
       try container.encode(density, forKey: .density)
       try container.encode(runDensity, forKey: .runDensity)
     }
+
+    /// For people.
+    var text: String {
+      let choice = AttentionChoice(method: method, options: options).text
+      guard let density, let runDensity else {
+        return "\(choice), density depends on content (operations are counted as dense), \(staysDense)"
+      }
+      guard method != AttentionMethods.dense else { return "\(choice), density \(fixed(density, 3))" }
+      return "\(choice), density \(fixed(density, 3)), of the whole run \(fixed(runDensity, 3)), \(staysDense)"
+    }
+
+    private var staysDense: String { "dense steps \(denseSteps), dense layers \(denseLayers)" }
   }
 
   var pipeline, className: String
@@ -49,14 +67,18 @@ struct DryRunReport: Encodable {
   }
 
   /// `nil` for a plan without a valid result.
-  init?(_ plan: ImagePlan, processor: ProcessorTraits) {
+  init?(_ plan: ImagePlan, processor: ProcessorTraits) throws {
     guard let first = plan.images.first else { return nil }
     let request = first.request
     let cores = min(plan.threads, max(1, processor.physicalCores))
-    let estimates = plan.images.map { MemoryEstimate($0.request, geometry: plan.geometry, weights: plan.weights) }
+    let forecasts = try plan.images.map { try plan.resolveAttention.forecast($0.request) }
+    let estimates = zip(plan.images, forecasts).map {
+      MemoryEstimate(
+        $0.request, geometry: plan.geometry, weights: plan.weights, attentionDensity: $1.runDensity ?? 1)
+    }
     let estimate = estimates[0]
     let seconds = estimates.map { $0.seconds(cores: cores, speed: processor.speed) }
-    let isDense = request.attention.method == "dense"
+    let choice = try plan.resolveAttention(request).choice
     pipeline = plan.folder.path
     className = plan.folder.kind.rawValue
     (width, height, modelWidth, modelHeight) = (request.width, request.height, request.modelWidth, request.modelHeight)
@@ -67,8 +89,8 @@ struct DryRunReport: Encodable {
     tokenGrid = estimate.tokenGrid
     tokens = estimate.tokens
     attention = Attention(
-      method: request.attention.method, options: request.attention.options, density: isDense ? 1 : nil,
-      runDensity: isDense ? 1 : nil)
+      method: choice.method, options: choice.options, denseSteps: choice.denseSteps ?? 0,
+      denseLayers: choice.denseLayers ?? 0, density: forecasts[0].density, runDensity: forecasts[0].runDensity)
     phases = estimate.phases
     weightsBytes = Dictionary(uniqueKeysWithValues: phases.map { ($0.name, $0.weightsBytes) })
     peakMemoryBytes = Dictionary(uniqueKeysWithValues: phases.map { ($0.name, $0.peakBytes) })
@@ -88,7 +110,7 @@ struct DryRunReport: Encodable {
       "picture     \(size), \(steps) steps, guidance \(guidanceScale), seed \(seed), \(dtype), \(threads) threads",
       "output      \(output)" + (results > 1 ? " and \(results - 1) more" : ""),
       "token grid  \(tokenGrid.map(String.init).joined(separator: " x ")) = \(tokens) tokens",
-      "attention   \(attention.method), density \(attention.density.map { fixed($0, 3) } ?? "depends on content")",
+      "attention   \(attention.text)",
     ]
     for phase in phases {
       let name = phase.name + String(repeating: " ", count: max(0, 12 - phase.name.count))

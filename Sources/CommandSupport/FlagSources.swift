@@ -80,17 +80,12 @@ func readConfiguration(_ path: String, readRecord: (Data) throws -> String?) thr
 }
 
 extension FlagValues {
-  /// What the command line says.
-  init(
-    _ pipeline: PipelineArguments, _ sampling: SamplingArguments, _ attention: AttentionArguments,
-    _ output: OutputArguments
-  ) throws {
+  /// What the command line says of model and picture.
+  init(_ model: ModelArguments, _ sampling: SamplingArguments) throws {
     self.init()
-    self.pipeline = pipeline.pipeline
-    dtype = pipeline.dtype
-    threads = pipeline.threads
-    memoryLimit = pipeline.memoryLimit.map { LooseText($0) }
-    vaeTiling = pipeline.vaeTiling
+    pipeline = model.pipeline
+    dtype = model.dtype
+    threads = model.threads
     prompt = sampling.prompt
     promptsFile = sampling.promptsFile
     negativePrompt = sampling.negativePrompt
@@ -108,6 +103,31 @@ extension FlagValues {
     flowShift = sampling.flowShift
     maxSequenceLength = sampling.maxSequenceLength
     rng = sampling.rng
+    self = try splittingSize()
+  }
+
+  /// The same with the prompt `-` read from standard input. Throws where there is a prompt and a prompts file.
+  func readingPrompt(from environment: CommandEnvironment) throws -> FlagValues {
+    guard promptsFile == nil || (prompt == nil && classLabel == nil) else {
+      throw CommandError.usage("expected --prompt or --prompts-file, found both")
+    }
+    guard prompt == "-" else { return self }
+    let text = try utf8(environment.readStandardInput(), source: "standard input")
+      .trimmingCharacters(in: .newlines)
+    guard !text.isEmpty else { throw CommandError.usage("standard input: expected a prompt, found none") }
+    var result = self
+    result.prompt = text
+    return result
+  }
+
+  /// What the command line says.
+  init(
+    _ pipeline: PipelineArguments, _ sampling: SamplingArguments, _ attention: AttentionArguments,
+    _ output: OutputArguments
+  ) throws {
+    try self.init(pipeline.model, sampling)
+    memoryLimit = pipeline.memoryLimit.map { LooseText($0) }
+    vaeTiling = pipeline.vaeTiling
     self.attention = attention.attention
     denseSteps = attention.denseSteps
     denseLayers = attention.denseLayers
@@ -118,6 +138,5 @@ extension FlagValues {
     previewEvery = output.previewEvery
     previewPath = output.previewPath
     metadata = output.metadata
-    self = try splittingSize()
   }
 }

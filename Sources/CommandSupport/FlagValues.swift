@@ -143,6 +143,10 @@ extension FlagValues {
   }
 
   private static func resolve(_ name: String, _ value: JSONValue, source: String) throws -> (String, JSONValue) {
+    if aliases[name] == "attention" || name == "attention", case .object = value {
+      // An object says what `--attention` says as text.
+      return ("attention", .string(String(decoding: try RunRecord.encoder().encode(value), as: UTF8.self)))
+    }
     if let flag = aliases[name] { return (flag, value) }
     guard let flag = negations[name] else { return (name, value) }
     guard case .bool(let isOff) = value else {

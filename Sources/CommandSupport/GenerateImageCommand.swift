@@ -3,7 +3,7 @@ import DiffusionPipelines
 import Foundation
 
 /// The `generate-image` command: flags in, pictures out.
-public struct GenerateImageCommand: ParsableCommand {
+public struct GenerateImageCommand: EnvironmentCommand {
   public static let configuration = CommandConfiguration(
     commandName: "generate-image",
     abstract: "Draw images with a diffusion transformer.",
@@ -23,44 +23,13 @@ public struct GenerateImageCommand: ParsableCommand {
 
   public init() {}
 
-  /// Runs the process's own arguments.
-  /// - Returns: the process's exit code.
-  public static func execute(environment: CommandEnvironment) -> Int32 {
-    do {
-      return execute(try ArgumentsDoor.arguments(), environment: environment)
-    } catch {
-      environment.report(error)
-      return exitStatus(for: error).rawValue
-    }
-  }
+  public var stoppedNote: String? { output.quiet ? nil : "nothing of the unfinished picture is saved" }
 
-  /// Parses and runs; never throws.
-  /// - Parameter arguments: without the program's name.
-  /// - Returns: the process's exit code.
-  public static func execute(_ arguments: [String], environment: CommandEnvironment) -> Int32 {
-    let command: GenerateImageCommand
-    do {
-      command = try GenerateImageCommand.parse(arguments)
-    } catch {
-      guard Self.exitCode(for: error) != ArgumentParser.ExitCode.success else {
-        environment.writeOutput(fullMessage(for: error) + "\n")
-        return ExitStatus.done.rawValue
-      }
-      environment.report(CommandError.usage(message(for: error)))
-      return ExitStatus.usage.rawValue
+  public func run(in environment: CommandEnvironment) throws -> ExitStatus {
+    guard attention.attention != "list" else {
+      environment.writeOutput(environment.methods.listing)
+      return .done
     }
-    do {
-      return try command.run(in: environment).rawValue
-    } catch let stop as GenerationStopped {
-      if !command.output.quiet { environment.writeError("\(stop); nothing of the unfinished picture is saved\n") }
-      return ExitStatus.stopped.rawValue
-    } catch {
-      environment.report(error)
-      return CommandSupport.exitCode(for: error)
-    }
-  }
-
-  private func run(in environment: CommandEnvironment) throws -> ExitStatus {
     let plan = try ImagePlan(flags(in: environment), environment: environment)
     guard output.dryRun else {
       for failure in plan.failures { environment.writeError("error: \(failure.error)\n") }
@@ -70,26 +39,16 @@ public struct GenerateImageCommand: ParsableCommand {
     try plan.checkOutputFolders()
     if !output.quiet { for notice in plan.notices { environment.writeError("note: \(notice)\n") } }
     for failure in plan.failures { environment.writeError("error: \(failure.error)\n") }
-    if let report = DryRunReport(plan, processor: environment.processor) {
+    if let report = try DryRunReport(plan, processor: environment.processor) {
       let json = { String(decoding: try RunRecord.encoder().encode(report), as: UTF8.self) + "\n" }
-      environment.writeOutput(output.json ? try json() : report.text)
+      environment.writeOutput(try output.json ? json() : report.text)
     }
     return plan.failures.isEmpty ? .done : .someFailed
   }
 
   /// The command line over the configuration file, standard input read where asked for.
   private func flags(in environment: CommandEnvironment) throws -> FlagValues {
-    var own = try FlagValues(pipeline, sampling, attention, output)
-    guard own.promptsFile == nil || (own.prompt == nil && own.classLabel == nil) else {
-      throw CommandError.usage("expected --prompt or --prompts-file, found both")
-    }
-    if own.prompt == "-" {
-      let text = try utf8(environment.readStandardInput(), source: "standard input")
-      own.prompt = text.trimmingCharacters(in: .newlines)
-      guard own.prompt?.isEmpty == false else {
-        throw CommandError.usage("standard input: expected a prompt, found none")
-      }
-    }
+    let own = try FlagValues(pipeline, sampling, attention, output).readingPrompt(from: environment)
     guard let file = pipeline.config else { return own }
     var configured = try readConfiguration(file, readRecord: environment.readRecord)
     if own.promptsFile != nil {

@@ -15,6 +15,9 @@ struct PlannedImage: Sendable {
   var previewIsShared = false
   var writesMetadata = true
 
+  /// Whether the attention report is a picture.
+  var drawsReport: Bool { report?.lowercased().hasSuffix(".png") == true }
+
   /// Where the preview after step `index` goes.
   func previewPath(step index: Int) -> String {
     guard let preview else { return OutputPath.inserting("-preview", into: output) }
@@ -39,6 +42,7 @@ struct ImagePlan {
   let folder: PipelineFolder
   let geometry: ModelGeometry
   let weights: WeightSizes
+  let resolveAttention: AttentionResolver
   let threads: Int
   /// Where a result would go that had no flags of its own.
   private let firstOutput: String
@@ -51,12 +55,9 @@ struct ImagePlan {
 
   /// - Parameter flags: the command line over the configuration.
   init(_ flags: FlagValues, environment: CommandEnvironment) throws {
-    threads = flags.threads ?? environment.processor.physicalCores
-    guard (1...1024).contains(threads) else {
-      throw CommandError.usage("--threads: expected 1 to 1024, found \(threads)")
-    }
+    threads = try checkedThreads(flags, environment.processor)
     firstOutput = try Self.outputs(flags).image.path(index: 0, seed: 0, isOnly: true)
-    folder = try PipelineFolder(path: flags.pipeline ?? PipelineArguments.defaultFolder)
+    folder = try PipelineFolder(path: flags.pipeline ?? ModelArguments.defaultFolder)
     geometry = try ModelGeometry(folder)
     let items: [(line: Int?, item: Result<PromptItem, any Error>)]
     if let file = flags.promptsFile {
@@ -65,9 +66,10 @@ struct ImagePlan {
       items = [(nil, .success(PromptItem(values: FlagValues())))]
     }
     weights = try WeightSizes(folder)
+    resolveAttention = AttentionResolver(folder, geometry, methods: environment.methods)
     let resolver = RequestResolver(
       folder: folder, geometry: geometry, processor: environment.processor,
-      checkScheduler: environment.checkScheduler, drawSeed: environment.drawSeed)
+      checkScheduler: environment.checkScheduler, resolveAttention: resolveAttention, drawSeed: environment.drawSeed)
     var planned: [(image: PlannedImage, flags: FlagValues)] = []
     isBatch = flags.promptsFile != nil
     for (index, entry) in items.enumerated() {
@@ -120,13 +122,10 @@ struct ImagePlan {
   private static func outputs(_ flags: FlagValues) throws -> (
     image: OutputPath, latents: OutputPath?, report: OutputPath?, preview: OutputPath?
   ) {
-    if let report = flags.attentionReport, report.lowercased().hasSuffix(".png") {
-      throw CommandError(.unavailable, "--attention-report as .png is not available; known: .json")
-    }
     return (
       try OutputPath(flags.output, kind: "image", extensions: ["png"]),
       try flags.saveLatents.map { try OutputPath($0, kind: "latents", extensions: ["safetensors"]) },
-      try flags.attentionReport.map { try OutputPath($0, kind: "attention", extensions: ["json"]) },
+      try flags.attentionReport.map { try OutputPath($0, kind: "attention", extensions: ["json", "png"]) },
       try flags.previewPath.map { try OutputPath($0, kind: "preview", extensions: ["png"]) }
     )
   }
@@ -158,6 +157,7 @@ struct ImagePlan {
       image.output = place(outputs.image, entry.flags.output)
       image.latents = outputs.latents.map { place($0, entry.flags.saveLatents) }
       image.report = outputs.report.map { place($0, entry.flags.attentionReport) }
+      image.request.wantsAttentionPatterns = image.drawsReport
       image.preview = outputs.preview
       image.previewIsShared = !isOnly(entry.flags.previewPath)
       image.writesMetadata = entry.flags.metadata ?? true
@@ -198,4 +198,13 @@ struct ImagePlan {
     let folder = ((images.first?.output ?? firstOutput) as NSString).deletingLastPathComponent
     return folder.isEmpty ? "failures.json" : folder + "/failures.json"
   }
+}
+
+/// The threads asked for, or as many as there are cores.
+func checkedThreads(_ flags: FlagValues, _ processor: ProcessorTraits) throws -> Int {
+  let threads = flags.threads ?? processor.physicalCores
+  guard (1...1024).contains(threads) else {
+    throw CommandError.usage("--threads: expected 1 to 1024, found \(threads)")
+  }
+  return threads
 }

@@ -113,10 +113,17 @@ struct ImageRun {
     let record = image.writesMetadata ? result.record : nil
     try writePicture(result.image, record, to: image)
     if let path = image.latents { try environment.writeFile(latentsFile(result.latents), path) }
-    if let path = image.report { try environment.writeFile(attentionReport(result.record), path) }
+    if let path = image.report {
+      let report = AttentionReport(result.record, result.attention)
+      let bytes = try image.drawsReport ? environment.encodePNG(report.picture(), nil) : report.json()
+      try environment.writeFile(bytes, path)
+    }
     let seconds = environment.now() - start
     progress.line("\(image.output): \(fixed(seconds, 1)) s")
     if isVerbose {
+      let density = result.record.attention
+      progress.line(
+        "  attention density: \(fixed(density.density ?? 1, 4)) of sparse calls, \(fixed(density.runDensity ?? 1, 4)) of the run")
       for (phase, seconds) in (result.record.seconds ?? [:]).sorted(by: { $0.key < $1.key }) {
         progress.line("  \(phase): \(fixed(seconds, 2)) s")
       }
@@ -134,6 +141,7 @@ struct ImageRun {
   private mutating func handle(_ event: GenerationEvent, of image: PlannedImage) throws {
     switch event {
     case .phase(let name): progress.begin(name)
+    case .density(let density): progress.density = density
     case .step(let index, let count): progress.step(index, of: count)
     case .notice(let text): progress.line("note: \(text)")
     case .preview(let picture, let index):
@@ -155,25 +163,6 @@ struct ImageRun {
         "\(image.output): cannot write: \(errorLine(for: error))"
           + (isKept ? "; the picture is kept as \(rescue)" : ""))
     }
-  }
-
-  private struct Report: Encodable {
-    struct Layer: Encodable {
-      var layer: Int
-      var density = 1.0
-    }
-    var schema = "tessera.attention"
-    var schemaVersion = 1
-    var attention: RunRecord.Attention
-    var steps: Int
-    var layers: [Layer]
-  }
-
-  /// Dense attention keeps every block of every layer.
-  private func attentionReport(_ record: RunRecord) throws -> [UInt8] {
-    let layers = (0..<plan.geometry.transformer.layers).map { Report.Layer(layer: $0) }
-    let report = Report(attention: record.attention, steps: record.request.steps, layers: layers)
-    return Array(try RunRecord.encoder(pretty: true).encode(report)) + [UInt8(ascii: "\n")]
   }
 
   private func writeFailures() throws {

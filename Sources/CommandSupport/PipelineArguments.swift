@@ -1,12 +1,12 @@
 import ArgumentParser
 import DiffusionPipelines
 
-/// Flags that say which model runs, and on what terms.
-public struct PipelineArguments: ParsableArguments {
+/// Flags that say which model runs, and on what.
+public struct ModelArguments: ParsableArguments {
   @Option(
     name: [.customShort("m"), .long, .customLong("model")],
     help: ArgumentHelp(
-      "Folder in diffusers layout. (default: \(PipelineArguments.defaultFolder))", valueName: "folder"))
+      "Folder in diffusers layout. (default: \(ModelArguments.defaultFolder))", valueName: "folder"))
   public var pipeline: String?
 
   @Option(help: "Arithmetic of matrix products: auto takes bfloat16 where the processor has it. (default: auto)")
@@ -16,6 +16,15 @@ public struct PipelineArguments: ParsableArguments {
     name: [.customShort("t"), .long],
     help: ArgumentHelp("Threads that compute. (default: physical cores)", valueName: "count"))
   public var threads: Int?
+
+  public static let defaultFolder = "pipelines/tabletop-image"
+
+  public init() {}
+}
+
+/// Flags that say which model runs, and on what terms.
+public struct PipelineArguments: ParsableArguments {
+  @OptionGroup public var model: ModelArguments
 
   @Option(help: ArgumentHelp("Refuse, before loading, what cannot fit: 6G, 512M, 1.5GiB.", valueName: "amount"))
   public var memoryLimit: String?
@@ -27,8 +36,6 @@ public struct PipelineArguments: ParsableArguments {
     help: ArgumentHelp(
       "Flags from a JSON file, or from a PNG that this program wrote; the command line wins.", valueName: "file"))
   public var config: String?
-
-  public static let defaultFolder = "pipelines/tabletop-image"
 
   public init() {}
 }

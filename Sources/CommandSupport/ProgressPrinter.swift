@@ -9,6 +9,8 @@ struct ProgressPrinter {
   private var phase = ""
   private var phaseStart = 0.0
   private var lineIsOpen = false
+  /// Share of query-key pairs kept so far in this phase, where there is something to say.
+  var density: Double?
   /// What the live line begins with, such as `image 2/4: `.
   var prefix = ""
 
@@ -23,6 +25,7 @@ struct ProgressPrinter {
   mutating func begin(_ name: String) {
     phase = name
     phaseStart = now()
+    density = nil
     show(name)
   }
 
@@ -31,7 +34,8 @@ struct ProgressPrinter {
     let elapsed = now() - phaseStart
     let pace = elapsed / Double(max(1, index))
     let left = pace * Double(max(0, count - index))
-    show("\(phase) \(index)/\(count) [\(Self.clock(elapsed))<\(Self.clock(left)), \(Self.pace(pace))]")
+    let kept = density.map { " density \(fixed($0, 2))" } ?? ""
+    show("\(phase) \(index)/\(count) [\(Self.clock(elapsed))<\(Self.clock(left)), \(Self.pace(pace))]\(kept)")
   }
 
   /// Prints a line that stays.

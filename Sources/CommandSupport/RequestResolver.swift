@@ -10,6 +10,7 @@ struct RequestResolver {
   let processor: ProcessorTraits
   /// Throws unless the request's scheduler exists, fits the folder's configuration and takes that many steps.
   let checkScheduler: (GenerationRequest, PipelineFolder) throws -> Void
+  let resolveAttention: AttentionResolver
   let drawSeed: () -> UInt64
 
   /// The requests of one prompt: as many as its batch count, seeds counting up.
@@ -44,6 +45,7 @@ struct RequestResolver {
     request.noise = flags.rng ?? .torch
     request.autoencoderTiling = flags.vaeTiling ?? .auto
     request.attention = try attention(flags)
+    _ = try resolveAttention(request)
     request.wantsLatents = flags.saveLatents != nil
     request.previewEvery = try flags.previewEvery.map { try within($0, 1...10_000, "--preview-every") }
     if flags.previewPath != nil, flags.previewEvery == nil {
@@ -153,8 +155,8 @@ struct RequestResolver {
       throw CommandError.usage("unknown compression '\(printable(method))' at --kv-compression; known: none")
     }
     var choice = try flags.attention.map { try AttentionChoice(parsing: $0) } ?? .dense
-    if let steps = flags.denseSteps { choice.denseSteps = try within(steps, 0...10_000, "--dense-steps") }
-    if let layers = flags.denseLayers { choice.denseLayers = try within(layers, 0...10_000, "--dense-layers") }
+    choice.denseSteps = flags.denseSteps ?? choice.denseSteps
+    choice.denseLayers = flags.denseLayers ?? choice.denseLayers
     return choice
   }
 

@@ -14,14 +14,16 @@ public final class DiffusionGenerator: ImageGenerator {
   private var conditioner: TextConditioner?
   private var predictor: NoisePredictor?
   private var decoder: (model: LatentDecoder, precision: Precision)?
-  private var weightFiles: [RunRecord.WeightFile]?
+  private let resolveAttention: AttentionResolver
   /// Whether transformer and autoencoder stay loaded between results.
   public var keepsModels = false
 
-  public init(_ folder: PipelineFolder, options: GeneratorOptions) throws {
+  /// - Parameter methods: the attention methods that requests may name.
+  public init(_ folder: PipelineFolder, options: GeneratorOptions, methods: AttentionMethods = .standard) throws {
     self.folder = folder
     self.options = options
     geometry = try ModelGeometry(folder)
+    resolveAttention = AttentionResolver(folder, geometry, methods: methods)
     ThreadPool.shared.configure(threads: options.threads)
   }
 
@@ -40,14 +42,25 @@ public final class DiffusionGenerator: ImageGenerator {
     try generate(request, noise: nil, onEvent: onEvent)
   }
 
+  public func denoise(
+    _ request: GenerationRequest, with engine: any AttentionEngine, onEvent: (GenerationEvent) throws -> Bool
+  ) throws -> Tensor {
+    let scheduler = try makeScheduler(request)
+    try prepare([request], onEvent: onEvent)
+    MemoryBlock.releaseKept()
+    return try denoised(request, scheduler, noise: nil, engine, PhaseClock(), onEvent).latents
+  }
+
   /// - Parameter noise: initial noise `[1, C, H, W]` in place of what the seed would draw, for tests.
   package func generate(
     _ request: GenerationRequest, noise given: Tensor?, onEvent: (GenerationEvent) throws -> Bool
   ) throws -> GenerationResult {
     var record = RunRecord(request: request, folder: folder, geometry: geometry)
     let clock = PhaseClock()
-    var scheduler = try makeScheduler(request)
-    try scheduler.setTimesteps(request.steps)
+    let resolved = try resolveAttention(request)
+    let attention = resolved.engine(request.precision)
+    let sampler = request.wantsAttentionPatterns ? PatternSampler(watching: attention, of: resolved.context) : nil
+    let scheduler = try makeScheduler(request)
     record.scheduler = RunRecord.SchedulerUsed(
       className: type(of: scheduler).className, config: try folder.rawConfig(of: "scheduler"))
 
@@ -55,40 +68,46 @@ public final class DiffusionGenerator: ImageGenerator {
     MemoryBlock.releaseKept()
     clock.end("text")
 
-    let attention = PlannedAttention(precision: request.precision)
-    let latents = try denoised(request, scheduler, noise: given, attention, &record, clock, onEvent)
+    let (latents, noise) = try denoised(request, scheduler, noise: given, attention, clock) { event in
+      if case .step = event, attention.method != nil { _ = try onEvent(.density(attention.statistics.runDensity)) }
+      return try onEvent(event)
+    }
     // The transformer is gone by now unless it is kept, and its memory with it.
     MemoryBlock.releaseKept()
     let image = try decoded(latents, request, onEvent)
     clock.end("decode")
 
     let statistics = attention.statistics
-    record.attention.density = statistics.sparseDensity ?? statistics.runDensity
-    record.attention.runDensity = statistics.runDensity
+    record.complete(resolved, statistics)
+    record.noise.sha256 = sha256(noise)
     record.seconds = clock.seconds.merging([
       "attention": statistics.computeSeconds, "attention plans": statistics.planSeconds,
     ]) { $1 }
     record.compute.cpu = Processor.level.description
     record.compute.threads = ThreadPool.shared.threads
-    weightFiles = try weightFiles ?? RunRecord.WeightFile.all(in: folder)
-    record.model.weights = weightFiles ?? []
-    return GenerationResult(image: image, latents: latents, record: record)
+    record.model.weights = try resolveAttention.weights.all()
+    return GenerationResult(
+      image: image, latents: latents, record: record,
+      attention: AttentionTrace(statistics, samples: sampler?.samples ?? []))
   }
 
+  /// The request's scheduler with its steps chosen.
   private func makeScheduler(_ request: GenerationRequest) throws -> any Scheduler {
     var configuration = try SchedulerConfiguration(contentsOf: folder.configFile(of: "scheduler"))
     if let shift = request.flowShift {
       configuration.flowShift = shift
       configuration.shift = shift
     }
-    return try Schedulers.makeScheduler(named: request.scheduler, configuration: configuration)
+    var scheduler = try Schedulers.makeScheduler(named: request.scheduler, configuration: configuration)
+    try scheduler.setTimesteps(request.steps)
+    return scheduler
   }
 
-  /// Loads the transformer, draws the noise and takes all steps; the final latents `[1, C, H, W]`.
+  /// Loads the transformer, draws the noise and takes all steps: the final latents and the noise, `[1, C, H, W]`.
   private func denoised(
-    _ request: GenerationRequest, _ scheduler: any Scheduler, noise given: Tensor?, _ attention: PlannedAttention,
-    _ record: inout RunRecord, _ clock: PhaseClock, _ onEvent: (GenerationEvent) throws -> Bool
-  ) throws -> Tensor {
+    _ request: GenerationRequest, _ scheduler: any Scheduler, noise given: Tensor?, _ attention: any AttentionEngine,
+    _ clock: PhaseClock, _ onEvent: (GenerationEvent) throws -> Bool
+  ) throws -> (latents: Tensor, noise: Tensor) {
     let predictor = try loadPredictor(request.precision, onEvent)
     defer { if !keepsModels { self.predictor = nil } }
     clock.end("load transformer")
@@ -100,7 +119,6 @@ public final class DiffusionGenerator: ImageGenerator {
       1, geometry.transformer.inChannels, request.modelHeight / scale, request.modelWidth / scale,
     ])
     let noise = given ?? drawn
-    record.noise.sha256 = sha256(noise)
 
     _ = try onEvent(.phase("denoise"))
     var loop = DenoisingLoop(
@@ -115,7 +133,7 @@ public final class DiffusionGenerator: ImageGenerator {
       if !goesOn && !isLast { throw GenerationStopped(steps: number) }
     }
     clock.end("denoise")
-    return loop.latents
+    return (loop.latents, noise)
   }
 
   /// Decodes final latents `[1, C, H, W]`.
@@ -169,8 +187,10 @@ public final class DiffusionGenerator: ImageGenerator {
 }
 
 /// Opens a generator for a pipeline folder.
-public func makeImageGenerator(_ folder: PipelineFolder, options: GeneratorOptions) throws -> DiffusionGenerator {
-  try DiffusionGenerator(folder, options: options)
+public func makeImageGenerator(
+  _ folder: PipelineFolder, options: GeneratorOptions, methods: AttentionMethods = .standard
+) throws -> DiffusionGenerator {
+  try DiffusionGenerator(folder, options: options, methods: methods)
 }
 
 /// Wall-clock seconds by phase.

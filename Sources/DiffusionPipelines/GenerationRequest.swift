@@ -1,4 +1,5 @@
 import Media
+import SparseAttention
 import Tensors
 
 /// Whether a size is mapped to the nearest size the model was trained on, as the published PixArt pipelines do.
@@ -33,30 +34,6 @@ public struct ClassLabel: Sendable, Hashable, Codable {
   }
 }
 
-/// What self-attention reads: the method's name, its options, and what stays dense whatever the method.
-public struct AttentionChoice: Sendable, Hashable, Codable {
-  public var method: String
-  public var options: [String: JSONValue]
-  /// First steps kept dense; `nil` leaves it to the method.
-  public var denseSteps: Int?
-  /// First layers kept dense; `nil` leaves it to the method.
-  public var denseLayers: Int?
-
-  public init(
-    method: String = "dense", options: [String: JSONValue] = [:], denseSteps: Int? = nil, denseLayers: Int? = nil
-  ) {
-    self.method = method
-    self.options = options
-    self.denseSteps = denseSteps
-    self.denseLayers = denseLayers
-  }
-
-  /// Every key block, always.
-  public static let dense = AttentionChoice()
-  /// The methods there are.
-  public static let knownMethods = ["dense"]
-}
-
 /// One result to make, everything resolved: no default is left to the pipeline but the scheduler's own.
 public struct GenerationRequest: Sendable, Hashable {
   public var prompt = ""
@@ -88,6 +65,8 @@ public struct GenerationRequest: Sendable, Hashable {
   public var attention = AttentionChoice.dense
   /// Whether the result should carry its final latents.
   public var wantsLatents = false
+  /// Whether the result should carry block patterns of a few layers and heads, for pictures of the plan.
+  public var wantsAttentionPatterns = false
   /// A decoded preview after every so many steps; `nil` for none.
   public var previewEvery: Int?
   /// Bytes that a run may take, where a limit was given.
@@ -116,11 +95,13 @@ public struct GenerationResult: Sendable {
   /// Final latents `[B, C, H, W]`, before the autoencoder's scaling is undone.
   public var latents: Tensor
   public var record: RunRecord
+  public var attention: AttentionTrace
 
-  public init(image: Frame, latents: Tensor, record: RunRecord) {
+  public init(image: Frame, latents: Tensor, record: RunRecord, attention: AttentionTrace = AttentionTrace()) {
     self.image = image
     self.latents = latents
     self.record = record
+    self.attention = attention
   }
 }
 
@@ -130,6 +111,8 @@ public enum GenerationEvent: Sendable {
   case phase(String)
   /// A step of the current phase is done; `index` counts from 1.
   case step(index: Int, count: Int)
+  /// The share of query-key pairs that self-attention has kept so far; said before the step it belongs to.
+  case density(Double)
   /// A decision or an oddity the user should know of.
   case notice(String)
   /// The picture so far, after step `index`, which counts from 1.
@@ -159,6 +142,14 @@ public protocol ImageGenerator: AnyObject {
   func generate(
     _ request: GenerationRequest, onEvent: (GenerationEvent) throws -> Bool
   ) throws -> GenerationResult
+
+  /// Takes all steps with an attention engine of the caller's in place of the one the request names, and decodes
+  /// nothing: for calibration.
+  /// - Parameter onEvent: as in ``generate(_:onEvent:)``.
+  /// - Returns: final latents `[1, C, H, W]`.
+  func denoise(
+    _ request: GenerationRequest, with engine: any AttentionEngine, onEvent: (GenerationEvent) throws -> Bool
+  ) throws -> Tensor
 }
 
 /// What holds for all results of a process.

@@ -40,7 +40,10 @@ public struct MemoryEstimate: Sendable, Hashable {
   static let blockWidths = 14.0
 
   /// Estimates a run of `request`.
-  public init(_ request: GenerationRequest, geometry: ModelGeometry, weights: WeightSizes) {
+  /// - Parameter attentionDensity: share of query-key pairs that self-attention keeps over the run.
+  public init(
+    _ request: GenerationRequest, geometry: ModelGeometry, weights: WeightSizes, attentionDensity: Double = 1
+  ) {
     tokenGrid = geometry.tokenGrid(width: request.modelWidth, height: request.modelHeight)
     let tokens = Double(tokenGrid.reduce(1, *)), predictions = request.usesGuidance ? 2.0 : 1.0
     let textTokens = Double(request.maxSequenceLength)
@@ -63,7 +66,8 @@ public struct MemoryEstimate: Sendable, Hashable {
       Phase(
         name: "denoise", weightsBytes: transformer.bytes,
         peakBytes: whole(Self.baseBytes + transformer.preparedBytes(request.precision) + activations),
-        flops: Double(request.steps) * predictions * model.flops(tokens: tokens, textTokens: textTokens),
+        flops: Double(request.steps) * predictions
+          * model.flops(tokens: tokens, textTokens: textTokens, attentionDensity: attentionDensity),
         precision: request.precision))
     let scale = Double(geometry.autoencoder.scaleFactor)
     let latents = Double(request.modelWidth) / scale * (Double(request.modelHeight) / scale)
@@ -170,9 +174,9 @@ extension ModelGeometry.TextEncoder {
 
 extension ModelGeometry.Transformer {
   /// Operations of one prediction for one picture.
-  func flops(tokens: Double, textTokens: Double) -> Double {
+  func flops(tokens: Double, textTokens: Double, attentionDensity: Double = 1) -> Double {
     let width = Double(hiddenSize), patch = Double(patchSize * patchSize)
-    let selfAttention = 8 * tokens * width * width + 4 * tokens * tokens * width
+    let selfAttention = 8 * tokens * width * width + 4 * tokens * tokens * width * attentionDensity
     let feedForward = 16 * tokens * width * width
     var block = selfAttention + feedForward
     var once = 2 * tokens * width * patch * Double(inChannels + outChannels)

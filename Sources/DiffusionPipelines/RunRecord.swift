@@ -1,4 +1,5 @@
 import Foundation
+import SparseAttention
 import Tensors
 import TolerantJSON
 
@@ -30,6 +31,7 @@ public struct RunRecord: Sendable, Hashable, Codable {
     public var dtype: Precision
     public var rng: NoiseGenerator
     public var vaeTiling: AutoencoderTiling
+    /// The method with its options, as ``AttentionChoice/text``.
     public var attention: String
     public var denseSteps, denseLayers: Int?
   }
@@ -63,6 +65,7 @@ public struct RunRecord: Sendable, Hashable, Codable {
 
   public struct Attention: Sendable, Hashable, Codable {
     public var method: String
+    /// Every option with the value in force.
     public var options: [String: JSONValue]
     /// Share of query-key pairs kept, measured over the calls that the method planned.
     public var density: Double?
@@ -123,7 +126,8 @@ extension RunRecord {
       steps: request.steps, guidanceScale: request.guidanceScale, seed: request.seed, scheduler: request.scheduler,
       flowShift: request.flowShift, maxSequenceLength: usesText ? request.maxSequenceLength : nil,
       cleanCaption: usesText ? request.cleanCaption : nil, dtype: request.precision, rng: request.noise,
-      vaeTiling: request.autoencoderTiling, attention: request.attention.method,
+      vaeTiling: request.autoencoderTiling, 
+      attention: AttentionChoice(method: request.attention.method, options: request.attention.options).text,
       denseSteps: request.attention.denseSteps, denseLayers: request.attention.denseLayers)
     model = Model(
       className: folder.kind.rawValue, name: folder.name, classLabelName: request.classLabel?.name)
@@ -137,6 +141,16 @@ extension RunRecord {
     noise = Noise(generator: request.noise, seed: request.seed)
     result = Result(
       width: request.width, height: request.height, modelWidth: request.modelWidth, modelHeight: request.modelHeight)
+  }
+
+  /// Fills in what the attention of a run resolved to, and what it kept.
+  mutating func complete(_ resolved: ResolvedAttention, _ statistics: AttentionStatistics) {
+    let choice = resolved.choice
+    if resolved.method != nil { request.attention = choice.text }
+    attention.options = choice.options
+    (attention.denseSteps, attention.denseLayers) = (choice.denseSteps, choice.denseLayers)
+    attention.density = statistics.sparseDensity ?? statistics.runDensity
+    attention.runDensity = statistics.runDensity
   }
 
   /// The record as one line of JSON, keys sorted.
@@ -171,41 +185,5 @@ extension RunRecord {
     encoder.nonConformingFloatEncodingStrategy = .convertToString(
       positiveInfinity: "Infinity", negativeInfinity: "-Infinity", nan: "NaN")
     return encoder
-  }
-}
-
-extension RunRecord.WeightFile {
-  private static let wholeFileLimit = 64 << 20
-  private static let sampleCount = 256, sampleBytes = 1 << 14
-
-  /// Fingerprints a file. Up to 64 MiB all bytes are hashed; of a larger one, the first 64 KiB, the size, and 256
-  /// samples of 16 KiB spread evenly: enough to tell two trainings apart, not to prove that no byte was changed.
-  public init(component: String, url: URL) throws {
-    let file = try MappedFile(path: url.path)
-    var digest = SHA256()
-    if file.count <= Self.wholeFileLimit {
-      for start in stride(from: 0, to: file.count, by: 1 << 20) {
-        digest.update(file.bytes(start..<min(start + 1 << 20, file.count)))
-      }
-      fingerprint = "sha256:" + digest.hex()
-    } else {
-      digest.update(file.bytes(0..<1 << 16))
-      digest.update(Array("\(file.count)".utf8))
-      let stride = (file.count - Self.sampleBytes) / (Self.sampleCount - 1)
-      for index in 0..<Self.sampleCount {
-        digest.update(file.bytes(index * stride..<index * stride + Self.sampleBytes))
-      }
-      fingerprint = "sampled-sha256:" + digest.hex()
-    }
-    self.component = component
-    self.file = url.lastPathComponent
-    bytes = file.count
-  }
-
-  /// The weight files of all of a folder's components that have weights.
-  public static func all(in folder: PipelineFolder) throws -> [RunRecord.WeightFile] {
-    try ["text_encoder", "transformer", "vae"].filter { folder.components[$0] != nil }.flatMap { component in
-      try folder.weightFiles(of: component).map { try RunRecord.WeightFile(component: component, url: $0) }
-    }
   }
 }

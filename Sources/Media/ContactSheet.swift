@@ -10,16 +10,12 @@ public enum ContactSheet {
     let rows = (frames.count + columns - 1) / columns
     let cellWidth = frames.reduce(0) { max($0, $1.width) }, cellHeight = frames.reduce(0) { max($0, $1.height) }
     let width = columns * (cellWidth + gap) - gap, height = rows * (cellHeight + gap) - gap
-    var pixels = [UInt8](repeating: background, count: width * height * 3)
+    var sheet = Frame(width: width, height: height, red: background, green: background, blue: background)
     for (index, frame) in frames.enumerated() {
-      let left = index % columns * (cellWidth + gap) + (cellWidth - frame.width) / 2
-      let top = index / columns * (cellHeight + gap) + (cellHeight - frame.height) / 2
-      let row = frame.width * 3
-      for y in 0..<frame.height {
-        let start = ((top + y) * width + left) * 3
-        pixels.replaceSubrange(start..<start + row, with: frame.pixels[y * row..<(y + 1) * row])
-      }
+      sheet.paste(
+        frame, x: index % columns * (cellWidth + gap) + (cellWidth - frame.width) / 2,
+        y: index / columns * (cellHeight + gap) + (cellHeight - frame.height) / 2)
     }
-    return Frame(width: width, height: height, pixels: pixels)
+    return sheet
   }
 }

@@ -36,15 +36,16 @@ public struct AttentionStatistics: Sendable, Hashable {
   public init() {}
   mutating func add(_ record: AttentionRecord) { records.append(record) }
 
-  private func density(_ records: some Sequence<AttentionRecord>) -> Double? {
+  /// Share of query-key pairs kept over records; `nil` for none.
+  public static func density(_ records: some Sequence<AttentionRecord>) -> Double? {
     let sums = records.reduce((0.0, 0.0)) { ($0.0 + $1.keptPairs, $0.1 + $1.densePairs) }
     return sums.1 == 0 ? nil : sums.0 / sums.1
   }
 
   /// Share of query-key pairs kept over all calls of the run.
-  public var runDensity: Double { density(records) ?? 1 }
+  public var runDensity: Double { Self.density(records) ?? 1 }
   /// The same over the calls that a plan made sparse; `nil` where there were none.
-  public var sparseDensity: Double? { density(records.filter(\.isSparse)) }
+  public var sparseDensity: Double? { Self.density(records.filter(\.isSparse)) }
   /// Seconds of planning and of computing.
   public var planSeconds: Double { records.reduce(0) { $0 + $1.planSeconds } }
   public var computeSeconds: Double { records.reduce(0) { $0 + $1.computeSeconds } }

@@ -7,7 +7,7 @@ import Foundation
 enum GenerateImage {
   static func main() {
     let environment = CommandEnvironment.live { try makeImageGenerator($0, options: $1) }
-    CommandEnvironment.listenForStop()
+    CommandEnvironment.listenForStop(unfinished: "the unfinished picture")
     exit(GenerateImageCommand.execute(environment: environment))
   }
 }

@@ -1,0 +1,13 @@
+import CommandSupport
+import DiffusionPipelines
+import Foundation
+
+/// The program: flags and progress live in `CommandSupport`, the work in `DiffusionPipelines`.
+@main
+enum SweepAttention {
+  static func main() {
+    let environment = CommandEnvironment.live { try makeImageGenerator($0, options: $1) }
+    CommandEnvironment.listenForStop(unfinished: "what was gathered")
+    exit(SweepAttentionCommand.execute(environment: environment))
+  }
+}
