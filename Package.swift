@@ -60,7 +60,8 @@ let package = Package(
       swiftSettings: safe),
 
     // Tests. `TestSupport` reads golden fixtures and compares tensors.
-    .target(name: "TestSupport", dependencies: ["Checkpoints", "Kernels"], path: "Tests/TestSupport"),
+    .target(
+      name: "TestSupport", dependencies: ["Checkpoints", "Kernels", "SparseAttention"], path: "Tests/TestSupport"),
     .testTarget(name: "TensorsTests", dependencies: ["Tensors", "TestSupport"], exclude: ["Fixtures"]),
     .testTarget(name: "KernelsTests", dependencies: ["Kernels", "TestSupport"]),
     .testTarget(name: "SparseAttentionTests", dependencies: ["SparseAttention", "TestSupport"]),
@@ -69,8 +70,10 @@ let package = Package(
     .testTarget(name: "SchedulersTests", dependencies: ["Schedulers", "TestSupport"], exclude: ["Fixtures"]),
     .testTarget(name: "MediaTests", dependencies: ["Media", "TestSupport"], exclude: ["Fixtures"]),
     .testTarget(name: "DiffusionModelsTests", dependencies: ["DiffusionModels", "TestSupport"], exclude: ["Fixtures"]),
-    .testTarget(name: "PipelineTests", dependencies: ["DiffusionPipelines", "TestSupport"], exclude: ["Fixtures"]),
-    .testTarget(name: "CommandTests", dependencies: ["CommandSupport", "TestSupport"]),
+    .testTarget(
+      name: "PipelineTests", dependencies: ["DiffusionPipelines", "SparseAttention", "TestSupport"],
+      exclude: ["Fixtures"]),
+    .testTarget(name: "CommandTests", dependencies: ["CommandSupport", "SparseAttention", "TestSupport"]),
     .testTarget(name: "RepositoryTests", dependencies: ["TestSupport"]),
   ],
   cxxLanguageStandard: .cxx17

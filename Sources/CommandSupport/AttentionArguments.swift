@@ -21,7 +21,9 @@ public struct AttentionArguments: ParsableArguments {
   @Option(help: ArgumentHelp("Compression of keys and values. Known: none. (default: none)", valueName: "method"))
   public var kvCompression: String?
 
-  @Option(help: ArgumentHelp("Write kept blocks, density and seconds by step and layer as .json, or draw them as .png.", valueName: "file"))
+  @Option(
+    help: ArgumentHelp(
+      "Write kept blocks, density and seconds by step and layer as .json, or draw them as .png.", valueName: "file"))
   public var attentionReport: String?
 
   public init() {}

@@ -20,7 +20,8 @@ extension AttentionReport {
     let choice = AttentionChoice(method: attention.method, options: attention.options)
     let dense = "dense steps \(attention.denseSteps ?? 0), dense layers \(attention.denseLayers ?? 0)"
     let grid = attention.tokenGrid.map(String.init).joined(separator: "x")
-    let density = "density \(fixed(attention.density ?? 1, 4)) of sparse calls, \(fixed(attention.runDensity ?? 1, 4)) of the run"
+    let density =
+      "density \(fixed(attention.density ?? 1, 4)) of sparse calls, \(fixed(attention.runDensity ?? 1, 4)) of the run"
     return Frame.joined(
       [
         PixelText.frame(attention.method, scale: 2),

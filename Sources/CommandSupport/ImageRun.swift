@@ -123,7 +123,8 @@ struct ImageRun {
     if isVerbose {
       let density = result.record.attention
       progress.line(
-        "  attention density: \(fixed(density.density ?? 1, 4)) of sparse calls, \(fixed(density.runDensity ?? 1, 4)) of the run")
+        "  attention density: \(fixed(density.density ?? 1, 4)) of sparse calls, \(fixed(density.runDensity ?? 1, 4)) of the run"
+      )
       for (phase, seconds) in (result.record.seconds ?? [:]).sorted(by: { $0.key < $1.key }) {
         progress.line("  \(phase): \(fixed(seconds, 2)) s")
       }

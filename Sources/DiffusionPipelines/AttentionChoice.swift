@@ -96,7 +96,8 @@ extension AttentionChoice {
   private static func count(_ value: JSONValue, _ name: String) throws -> Int {
     let text = value.plainText ?? "a list"
     guard let count = Int(text), count >= 0 else {
-      throw PipelineError.badRequest("attention option \(name): expected a whole number from 0, found '\(printable(text))'")
+      throw PipelineError.badRequest(
+        "attention option \(name): expected a whole number from 0, found '\(printable(text))'")
     }
     return count
   }

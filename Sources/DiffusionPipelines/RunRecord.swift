@@ -31,7 +31,8 @@ public struct RunRecord: Sendable, Hashable, Codable {
     public var dtype: Precision
     public var rng: NoiseGenerator
     public var vaeTiling: AutoencoderTiling
-    /// The method with its options, as ``AttentionChoice/text``.
+    /// The method with its options, as ``AttentionChoice/text``: of a finished run with all that was in force, dense
+    /// steps and layers among it.
     public var attention: String
     public var denseSteps, denseLayers: Int?
   }
@@ -126,7 +127,7 @@ extension RunRecord {
       steps: request.steps, guidanceScale: request.guidanceScale, seed: request.seed, scheduler: request.scheduler,
       flowShift: request.flowShift, maxSequenceLength: usesText ? request.maxSequenceLength : nil,
       cleanCaption: usesText ? request.cleanCaption : nil, dtype: request.precision, rng: request.noise,
-      vaeTiling: request.autoencoderTiling, 
+      vaeTiling: request.autoencoderTiling,
       attention: AttentionChoice(method: request.attention.method, options: request.attention.options).text,
       denseSteps: request.attention.denseSteps, denseLayers: request.attention.denseLayers)
     model = Model(
@@ -146,7 +147,10 @@ extension RunRecord {
   /// Fills in what the attention of a run resolved to, and what it kept.
   mutating func complete(_ resolved: ResolvedAttention, _ statistics: AttentionStatistics) {
     let choice = resolved.choice
-    if resolved.method != nil { request.attention = choice.text }
+    if resolved.method != nil {
+      request.attention = choice.text
+      (request.denseSteps, request.denseLayers) = (nil, nil)
+    }
     attention.options = choice.options
     (attention.denseSteps, attention.denseLayers) = (choice.denseSteps, choice.denseLayers)
     attention.density = statistics.sparseDensity ?? statistics.runDensity

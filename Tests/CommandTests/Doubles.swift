@@ -2,7 +2,9 @@ import CommandSupport
 import DiffusionPipelines
 import Foundation
 import Media
+import SparseAttention
 import Tensors
+import TestSupport
 
 /// A folder of its own, removed with the value.
 final class TemporaryFolder {
@@ -145,6 +147,13 @@ final class FakeGenerator: ImageGenerator {
     let record = RunRecord(request: request, folder: folder, geometry: geometry)
     return GenerationResult(image: image, latents: Tensor([1, 1, 1, 2], [1, -2]), record: record)
   }
+
+  /// Asks nothing of the engine.
+  func denoise(
+    _ request: GenerationRequest, with engine: any AttentionEngine, onEvent: (GenerationEvent) throws -> Bool
+  ) throws -> Tensor {
+    try generate(request, onEvent: onEvent).latents
+  }
 }
 
 /// A command's world in memory but for its files, and what the command did to it.
@@ -156,27 +165,33 @@ final class FakeWorld {
   var failing: Set<String> = []
   var unwritable: Set<String> = []
   var generator: FakeGenerator?
+  /// Whether pictures are drawn by the pipeline itself.
+  var isReal = false
   private var questions = 0
   private var clock = 0.0
 
   /// Runs the command; its exit code.
   func run(_ arguments: String...) -> Int32 { run(arguments) }
 
-  func run(_ arguments: [String]) -> Int32 {
+  func run(_ arguments: [String]) -> Int32 { run(GenerateImageCommand.self, arguments) }
+
+  func run(_ command: (some EnvironmentCommand).Type, _ arguments: [String]) -> Int32 {
     output = ""
     errors = ""
-    return GenerateImageCommand.execute(arguments, environment: environment)
+    return command.execute(arguments, environment: environment)
   }
 
   var lines: [String] { output.split(separator: "\n").map(String.init) }
 
   private var environment: CommandEnvironment {
-    var environment = CommandEnvironment.live { folder, _ in
+    var environment = CommandEnvironment.live { folder, options in
+      guard !self.isReal else { return try makeImageGenerator(folder, options: options, methods: .toys) }
       let generator = try FakeGenerator(folder)
       generator.failing = self.failing
       self.generator = generator
       return generator
     }
+    environment.methods = .toys
     environment.writeOutput = { self.output += $0 }
     environment.writeError = { self.errors += $0 }
     environment.errorIsTerminal = isTerminal

@@ -39,6 +39,34 @@ import Testing
     #expect(world.run("-m", model, "-p", "x", "--dry-run", "-o", "/dev/null/a.png") == 73)
   }
 
+  /// Of 8 layers and 20 steps, toy-band leaves 5 steps dense; one layer more by flag.
+  @Test func plansAreWeighed() throws {
+    let model = try ToyPipeline.pixArt(in: folder, ownDefaults: own)
+    func report(_ attention: String) throws -> (attention: [String: Any], flops: Double) {
+      let code = world.run(
+        "-m", model, "-p", "x", "--dry-run", "--json", "--size", "128x128", "--dense-layers", "1", "--attention",
+        attention)
+      #expect(code == 0 && world.generator == nil, "\(world.errors)")
+      let object = try #require(JSONSerialization.jsonObject(with: Data(world.output.utf8)) as? [String: Any])
+      return try (#require(object["attention"] as? [String: Any]), #require(object["flops"] as? Double))
+    }
+    let dense = try report("dense"), band = try report("toy-band:block=32"), content = try report("toy-content")
+    let density = 22.0 / 64, runDensity = 1 - 15.0 / 20 * 7 / 8 * (1 - density)
+    #expect(band.attention["density"] as? Double == density)
+    #expect(abs((band.attention["run_density"] as? Double ?? 0) - runDensity) < 1e-12)
+    #expect(band.attention["dense_steps"] as? Int == 5 && band.attention["dense_layers"] as? Int == 1)
+    #expect((band.attention["options"] as? [String: Any])?["radius"] as? Int == 1)
+    // 4 N^2 D for each of 20 steps, 2 predictions and 8 layers.
+    let saved = (1 - runDensity) * 4 * 256 * 256 * 128 * 20 * 2 * 8
+    #expect(abs(dense.flops - band.flops - saved) < 1e-6 * saved)
+    #expect(content.attention["density"] is NSNull && content.attention["run_density"] is NSNull)
+    #expect(content.flops == dense.flops)
+    #expect(world.run("-m", model, "-p", "x", "--dry-run", "--attention", "toy-band:block=32") == 0)
+    #expect(world.output.contains("radius=1, density 0.344, of the whole run"))
+    #expect(world.run("-m", model, "-p", "x", "--dry-run", "--attention", "toy-content") == 0)
+    #expect(world.output.contains("depends on content"))
+  }
+
   /// Counts by PyTorch's `FlopCounterMode` on diffusers 0.42.1, one sample, 64 text tokens.
   @Test func operationsAgreeWithPyTorch() throws {
     let pipeline = try PipelineFolder(path: ToyPipeline.pixArt(in: folder))

@@ -114,12 +114,36 @@ import Testing
 
   @Test func attentionChoices() throws {
     #expect(try AttentionChoice(parsing: "dense") == .dense)
-    for text in ["radial", "dense:x=1", "dense:x", "", ":", "Dense"] {
-      #expect(throws: CommandError.self) { try AttentionChoice(parsing: text) }
-    }
+    let options: [String: JSONValue] = [
+      "a": .number(0.5), "b": .integer(-3), "c": .bool(true), "d": .string("6x8"), "e": .string("007"),
+      "f": .string("x=y:z"),
+    ]
+    let choice = AttentionChoice(method: "m", options: options, denseSteps: 4, denseLayers: 0)
+    #expect(
+      try AttentionChoice(parsing: "m:a=0.5,b=-3,c=true,d=6x8,e=007,f=x=y:z,dense-steps=4,dense-layers=0") == choice)
+    let json = """
+      {"method": "m", "dense_layers": 0, "options":
+       {"a": 0.5, "b": -3, "c": true, "d": "6x8", "e": "007", "f": "x=y:z", "dense-steps": 4}}
+      """
+    #expect(try AttentionChoice(parsing: json) == choice)
     let folder = try TemporaryFolder()
-    let file = try folder.write(#"{"method": "dense", "dense_steps": 4}"#, to: "a.json")
-    #expect(try AttentionChoice(parsing: "@" + file).denseSteps == 4)
+    #expect(try AttentionChoice(parsing: "@" + folder.write(json, to: "a.json")) == choice)
+    let inFlags = try FlagValues(json: Data(#"{"attention-backend": \#(json)}"#.utf8), source: "test")
+    #expect(try AttentionChoice(parsing: inFlags.attention ?? "") == choice)
+    // Back from text, where need be as JSON.
+    for options in [options, [:], ["a": .string("1,2")], ["a": .string("{\"}")]] {
+      let choice = AttentionChoice(method: "m", options: options, denseLayers: 3)
+      #expect(try AttentionChoice(parsing: choice.text) == choice, "\(choice.text)")
+    }
+  }
+
+  @Test(arguments: [
+    "m:x", "m:=1", "m:x=1,x=2", "m:dense-steps=-1", "m:dense-layers=some", #"{"method": "m", "option": {}}"#,
+    #"{"options": {}}"#, #"{"method": "m", "options": 3}"#, #"{"method": "m", "dense_steps": [1]}"#,
+  ])
+  func unreadableAttentionChoices(text: String) {
+    let error = #expect(throws: PipelineError.self) { try AttentionChoice(parsing: text) }
+    #expect(error.map { exitStatus(for: $0) } == .usage)
   }
 
   @Test func formats() {

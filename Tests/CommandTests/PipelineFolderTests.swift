@@ -118,7 +118,7 @@ import Testing
       #expect(pieces.hex() == SHA256.hex(of: Array(million.prefix(count))))
     }
     let pipeline = try PipelineFolder(path: ToyPipeline.pixArt(in: folder))
-    let files = try RunRecord.WeightFile.all(in: pipeline)
+    let files = try WeightFingerprints(pipeline).all()
     #expect(files.map(\.component) == ["text_encoder", "transformer", "vae"])
     #expect(files.allSatisfy { $0.fingerprint.hasPrefix("sha256:") && $0.bytes > 0 })
   }

@@ -66,7 +66,8 @@ import Testing
   }
 
   @Test func onlyCommandsPrint() {
-    for (room, name, text) in Self.sources where !["CommandSupport", "generate-image", "sweep-attention", "kernel-bench"].contains(room) {
+    for (room, name, text) in Self.sources
+    where !["CommandSupport", "generate-image", "sweep-attention", "kernel-bench"].contains(room) {
       #expect(!text.contains(#/(^|[^A-Za-z.])print\(/#), "\(room)/\(name) prints")
     }
   }
