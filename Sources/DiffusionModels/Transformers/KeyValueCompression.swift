@@ -89,7 +89,7 @@ public enum KeyValueCompressionError: Error, Hashable, Sendable, CustomStringCon
   /// There is no whole area in the grid.
   case gridTooSmall(height: Int, width: Int, mode: KeyValueCompression.Mode, ratio: Int)
   /// The model's class has no such compression.
-  case unsupportedModel(String)
+  case unsupportedModel
 
   public var description: String {
     switch self {
@@ -107,7 +107,7 @@ public enum KeyValueCompressionError: Error, Hashable, Sendable, CustomStringCon
     case .gridTooSmall(let height, let width, let mode, let ratio):
       "key/value compression \(mode.rawValue):ratio=\(ratio): a grid of \(height)x\(width) tokens has no whole area of "
         + "\(ratio)x\(ratio)"
-    case .unsupportedModel(let name): "\(name) has no key/value compression"
+    case .unsupportedModel: "key/value compression: this pipeline's transformer has none"
     }
   }
 
