@@ -9,6 +9,10 @@ public struct CompressedLayers: Sendable, Hashable, Codable {
   /// Ascending.
   public let layers: [Int]
 
+  public init(mode: KeyValueCompression.Mode, ratio: Int, layers: [Int]) {
+    (self.mode, self.ratio, self.layers) = (mode, ratio, layers)
+  }
+
   /// The keys of a layer of a token grid; `nil` where the layer has one a token.
   public func keyGrid(layer: Int, of layout: TokenLayout) throws -> KeyGrid? {
     layers.contains(layer) ? try mode.keyGrid(ratio: ratio, of: layout) : nil
