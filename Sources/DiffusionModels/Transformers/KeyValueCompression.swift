@@ -4,7 +4,8 @@
 ///
 /// For the command line: `try KeyValueCompression(parsing: text)` reads the value of `--kv-compression`, and
 /// ``description`` spells it again. `nil` for a `KeyValueCompression?` is the checkpoint's own choice, while ``off``
-/// compresses nothing. Every ``KeyValueCompressionError`` is a usage error (exit status 64).
+/// compresses nothing. `ModelGeometry.compressedLayers(of: request)` checks a request and names the layers before anything
+/// is loaded. Every ``KeyValueCompressionError`` is a usage error (exit status 64).
 public struct KeyValueCompression: Sendable, Hashable, CustomStringConvertible {
   /// How an area's tokens become one.
   public enum Mode: String, Sendable, Hashable, CaseIterable, Codable {
