@@ -1,4 +1,5 @@
 import ArgumentParser
+import DiffusionModels
 import DiffusionPipelines
 
 /// Flags that say what self-attention reads.
@@ -18,7 +19,12 @@ public struct AttentionArguments: ParsableArguments {
   @Option(help: ArgumentHelp("First layers kept dense. (default: the method's)", valueName: "count"))
   public var denseLayers: Int?
 
-  @Option(help: ArgumentHelp("Compression of keys and values. Known: none. (default: none)", valueName: "method"))
+  @Option(
+    help: ArgumentHelp(
+      """
+      Shorter keys and values in some layers, such as average:ratio=2,layers=4-7. Known: \
+      \(KeyValueCompression.Mode.allCases.map(\.rawValue).joined(separator: ", ")). (default: the checkpoint's)
+      """, valueName: "mode"))
   public var kvCompression: String?
 
   @Option(

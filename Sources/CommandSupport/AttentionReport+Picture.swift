@@ -22,13 +22,13 @@ extension AttentionReport {
     let grid = attention.tokenGrid.map(String.init).joined(separator: "x")
     let density =
       "density \(fixed(attention.density ?? 1, 4)) of sparse calls, \(fixed(attention.runDensity ?? 1, 4)) of the run"
+    var lines = [
+      choice.text == attention.method ? "no options" : choice.text,
+      "\(grid) = \(attention.tokens) tokens, \(run.request.steps) steps, \(dense)", density,
+    ]
+    if let short = attention.kvCompression { lines.append("keys and values: \(short.summary)") }
     return Frame.joined(
-      [
-        PixelText.frame(attention.method, scale: 2),
-        PixelText.frame(choice.text == attention.method ? "no options" : choice.text),
-        PixelText.frame("\(grid) = \(attention.tokens) tokens, \(run.request.steps) steps, \(dense)"),
-        PixelText.frame(density),
-      ], vertically: true, gap: 3)
+      [PixelText.frame(attention.method, scale: 2)] + lines.map { PixelText.frame($0) }, vertically: true, gap: 3)
   }
 
   // MARK: Matrices

@@ -84,6 +84,7 @@ public func exitStatus(for error: any Error) -> ExitStatus {
     case .calibration(let path, _): return FileManager.default.fileExists(atPath: path) ? .badData : .inputMissing
     case .invalidPlan: return .internalError
     }
+  case is KeyValueCompressionError: return .usage
   case let error as CocoaError:
     switch error.code {
     case .fileNoSuchFile, .fileReadNoSuchFile: return .inputMissing

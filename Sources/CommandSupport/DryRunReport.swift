@@ -1,3 +1,4 @@
+import DiffusionModels
 import DiffusionPipelines
 import Foundation
 import SparseAttention
@@ -13,8 +14,12 @@ struct DryRunReport: Encodable {
     var density: Double?
     /// Of the whole run.
     var runDensity: Double?
+    /// The layers that shorten keys and values.
+    var kvCompression: CompressedLayers?
 
-    private enum CodingKeys: CodingKey { case method, options, denseSteps, denseLayers, density, runDensity }
+    private enum CodingKeys: CodingKey {
+      case method, options, denseSteps, denseLayers, density, runDensity, kvCompression
+    }
 
     func encode(to encoder: any Encoder) throws {
       var container = encoder.container(keyedBy: CodingKeys.self)
@@ -24,6 +29,7 @@ struct DryRunReport: Encodable {
       try container.encode(denseLayers, forKey: .denseLayers)
       try container.encode(density, forKey: .density)
       try container.encode(runDensity, forKey: .runDensity)
+      try container.encodeIfPresent(kvCompression, forKey: .kvCompression)
     }
 
     /// For people.
@@ -32,7 +38,7 @@ struct DryRunReport: Encodable {
       guard let density, let runDensity else {
         return "\(choice), density depends on content (operations are counted as dense), \(staysDense)"
       }
-      guard method != AttentionMethods.dense else { return "\(choice), density \(fixed(density, 3))" }
+      guard method != AttentionMethods.dense else { return "\(choice), density \(fixed(runDensity, 3))" }
       return "\(choice), density \(fixed(density, 3)), of the whole run \(fixed(runDensity, 3)), \(staysDense)"
     }
 
@@ -78,7 +84,7 @@ struct DryRunReport: Encodable {
     }
     let estimate = estimates[0]
     let seconds = estimates.map { $0.seconds(cores: cores, speed: processor.speed) }
-    let choice = try plan.resolveAttention(request).choice
+    let resolved = try plan.resolveAttention(request), choice = resolved.choice
     pipeline = plan.folder.path
     className = plan.folder.kind.rawValue
     (width, height, modelWidth, modelHeight) = (request.width, request.height, request.modelWidth, request.modelHeight)
@@ -90,7 +96,8 @@ struct DryRunReport: Encodable {
     tokens = estimate.tokens
     attention = Attention(
       method: choice.method, options: choice.options, denseSteps: choice.denseSteps ?? 0,
-      denseLayers: choice.denseLayers ?? 0, density: forecasts[0].density, runDensity: forecasts[0].runDensity)
+      denseLayers: choice.denseLayers ?? 0, density: forecasts[0].density, runDensity: forecasts[0].runDensity,
+      kvCompression: resolved.compression)
     phases = estimate.phases
     weightsBytes = Dictionary(uniqueKeysWithValues: phases.map { ($0.name, $0.weightsBytes) })
     peakMemoryBytes = Dictionary(uniqueKeysWithValues: phases.map { ($0.name, $0.peakBytes) })
@@ -112,6 +119,7 @@ struct DryRunReport: Encodable {
       "token grid  \(tokenGrid.map(String.init).joined(separator: " x ")) = \(tokens) tokens",
       "attention   \(attention.text)",
     ]
+    if let short = attention.kvCompression { lines.append("keys        \(short.summary)") }
     for phase in phases {
       let name = phase.name + String(repeating: " ", count: max(0, 12 - phase.name.count))
       lines.append(
@@ -132,5 +140,13 @@ struct DryRunReport: Encodable {
 
   private static func duration(_ seconds: Double) -> String {
     seconds < 60 ? "\(fixed(seconds, seconds < 10 ? 1 : 0)) s" : ProgressPrinter.clock(seconds)
+  }
+}
+
+extension CompressedLayers {
+  /// For people.
+  var summary: String {
+    let list = layers.map(String.init).joined(separator: ", ")
+    return "\(mode.rawValue), one for \(ratio)x\(ratio) tokens in layer\(layers.count == 1 ? "" : "s") \(list)"
   }
 }

@@ -1,3 +1,4 @@
+import DiffusionModels
 import DiffusionPipelines
 import Foundation
 import Media
@@ -45,6 +46,7 @@ struct RequestResolver {
     request.noise = flags.rng ?? .torch
     request.autoencoderTiling = flags.vaeTiling ?? .auto
     request.attention = try attention(flags)
+    request.keyValueCompression = try flags.kvCompression.map { try KeyValueCompression(parsing: $0) }
     _ = try resolveAttention(request)
     request.wantsLatents = flags.saveLatents != nil
     request.previewEvery = try flags.previewEvery.map { try within($0, 1...10_000, "--preview-every") }
@@ -151,9 +153,6 @@ struct RequestResolver {
   }
 
   private func attention(_ flags: FlagValues) throws -> AttentionChoice {
-    if let method = flags.kvCompression, method != "none" {
-      throw CommandError.usage("unknown compression '\(printable(method))' at --kv-compression; known: none")
-    }
     var choice = try flags.attention.map { try AttentionChoice(parsing: $0) } ?? .dense
     choice.denseSteps = flags.denseSteps ?? choice.denseSteps
     choice.denseLayers = flags.denseLayers ?? choice.denseLayers

@@ -10,6 +10,9 @@ public struct AttentionForecast: Sendable, Hashable {
   public init(_ attention: ResolvedAttention, _ request: GenerationRequest) throws {
     let engine = attention.engine(request.precision), context = attention.context
     let tokens = Double(context.layout.count), densePairs = Double(context.heads) * tokens * tokens
+    let keyGrids = try (0..<context.layerCount).map {
+      try attention.compression?.keyGrid(layer: $0, of: context.layout)
+    }
     var known: [AttentionSite: Double?] = [:]
     var sparse = (kept: 0.0, all: 0.0), run = (kept: 0.0, all: 0.0)
     for step in 0..<context.stepCount {
@@ -17,10 +20,12 @@ public struct AttentionForecast: Sendable, Hashable {
         for layer in 0..<context.layerCount {
           let site = AttentionSite(
             layout: context.layout, layer: layer, layerCount: context.layerCount,
-            call: DenoisingCall(step: step, of: context.stepCount, branch: branch), heads: context.heads)
+            call: DenoisingCall(step: step, of: context.stepCount, branch: branch), heads: context.heads,
+            keyGrid: keyGrids[layer])
+          let allKeys = Double(context.heads) * tokens * Double(site.keyCount)
           run.all += densePairs
           guard !engine.staysDense(site) else {
-            run.kept += densePairs
+            run.kept += allKeys
             continue
           }
           guard let planner = attention.method as? any GeometricPlanner else {
@@ -30,7 +35,7 @@ public struct AttentionForecast: Sendable, Hashable {
           let key = planner.planKey(site)
           let kept = try known[key] ?? engine.geometricPlan(site)?.keptPairs
           known[key] = .some(kept)
-          run.kept += kept ?? densePairs
+          run.kept += kept ?? allKeys
           if let kept { sparse = (sparse.kept + kept, sparse.all + densePairs) }
         }
       }

@@ -1,3 +1,4 @@
+import DiffusionModels
 import SparseAttention
 import Tensors
 
@@ -8,6 +9,8 @@ public struct ResolvedAttention: Sendable {
   public let choice: AttentionChoice
   /// `nil` for dense attention.
   public let method: (any AttentionMethod)?
+  /// The layers that shorten keys and values; `nil` where none does.
+  public let compression: CompressedLayers?
 
   /// Whether the plan, and so its density, is known only when queries and keys are.
   public var dependsOnContent: Bool { method is any ContentPlanner }
@@ -22,7 +25,9 @@ public struct ResolvedAttention: Sendable {
 
 /// Turns what requests ask of attention into methods, before any weight is loaded. Requests alike share one.
 public final class AttentionResolver {
-  private struct Key: Hashable { let choice: AttentionChoice, context: MethodContext, usesGuidance: Bool }
+  private struct Key: Hashable {
+    let choice: AttentionChoice, context: MethodContext, compression: CompressedLayers?, usesGuidance: Bool
+  }
 
   public let methods: AttentionMethods
   let weights: WeightFingerprints
@@ -36,7 +41,7 @@ public final class AttentionResolver {
   }
 
   /// Throws ``AttentionError`` for what the method refuses, ``PipelineError/badRequest(_:)`` for dense steps or layers
-  /// that the run does not have.
+  /// that the run does not have, `KeyValueCompressionError` for a compression that the model does not.
   public func callAsFunction(_ request: GenerationRequest) throws -> ResolvedAttention {
     let key = try key(request), choice = key.choice, context = key.context
     if let known = resolved[key] { return known }
@@ -47,7 +52,7 @@ public final class AttentionResolver {
     inForce.options = options.mapValues(JSONValue.init(plainText:))
     inForce.denseSteps = choice.denseSteps ?? method?.defaultDenseSteps(of: request.steps)
     inForce.denseLayers = choice.denseLayers ?? method?.defaultDenseLayers
-    let result = ResolvedAttention(context: context, choice: inForce, method: method)
+    let result = ResolvedAttention(context: context, choice: inForce, method: method, compression: key.compression)
     resolved[key] = result
     return result
   }
@@ -64,17 +69,17 @@ public final class AttentionResolver {
   private func key(_ request: GenerationRequest) throws -> Key {
     let isDense = try methods.information(request.attention.method) == nil
     return try Key(
-      choice: request.attention, context: context(request, hashesModel: !isDense), usesGuidance: request.usesGuidance)
+      choice: request.attention, context: context(request, hashesModel: !isDense),
+      compression: geometry.compressedLayers(of: request), usesGuidance: request.usesGuidance)
   }
 
   /// The run that a request's methods are made for.
   /// - Parameter hashesModel: whether to read the transformer's weights for the hash that calibration files name.
   public func context(_ request: GenerationRequest, hashesModel: Bool = true) throws -> MethodContext {
-    let grid = geometry.tokenGrid(width: request.modelWidth, height: request.modelHeight)
-    return MethodContext(
-      layout: TokenLayout(frames: grid[0], height: grid[1], width: grid[2]), layerCount: geometry.transformer.layers,
-      stepCount: request.steps, heads: geometry.transformer.heads,
-      calibrationFolder: folder.calibrationFolder, modelHash: hashesModel ? try weights.modelHash() : nil)
+    MethodContext(
+      layout: geometry.tokenLayout(of: request), layerCount: geometry.transformer.layers, stepCount: request.steps,
+      heads: geometry.transformer.heads, calibrationFolder: folder.calibrationFolder,
+      modelHash: hashesModel ? try weights.modelHash() : nil)
   }
 
   private func check(_ count: Int?, _ name: String, upTo limit: Int, _ what: String) throws {

@@ -68,8 +68,9 @@ public final class DiffusionGenerator: ImageGenerator {
     MemoryBlock.releaseKept()
     clock.end("text")
 
+    let dropsPairs = resolved.method != nil || resolved.compression != nil
     let (latents, noise) = try denoised(request, scheduler, noise: given, attention, clock) { event in
-      if case .step = event, attention.method != nil { _ = try onEvent(.density(attention.statistics.runDensity)) }
+      if case .step = event, dropsPairs { _ = try onEvent(.density(attention.statistics.runDensity)) }
       return try onEvent(event)
     }
     // The transformer is gone by now unless it is kept, and its memory with it.
@@ -108,7 +109,7 @@ public final class DiffusionGenerator: ImageGenerator {
     _ request: GenerationRequest, _ scheduler: any Scheduler, noise given: Tensor?, _ attention: any AttentionEngine,
     _ clock: PhaseClock, _ onEvent: (GenerationEvent) throws -> Bool
   ) throws -> (latents: Tensor, noise: Tensor) {
-    let predictor = try loadPredictor(request.precision, onEvent)
+    let predictor = try loadPredictor(request, onEvent)
     defer { if !keepsModels { self.predictor = nil } }
     clock.end("load transformer")
 
@@ -153,12 +154,13 @@ public final class DiffusionGenerator: ImageGenerator {
   }
 
   private func loadPredictor(
-    _ precision: Precision, _ onEvent: (GenerationEvent) throws -> Bool
+    _ request: GenerationRequest, _ onEvent: (GenerationEvent) throws -> Bool
   ) throws -> NoisePredictor {
-    if let predictor, predictor.precision == precision { return predictor }
+    let precision = request.precision, compression = request.keyValueCompression
+    if let predictor, predictor.precision == precision, predictor.compression == compression { return predictor }
     predictor = nil
     _ = try onEvent(.phase("load transformer"))
-    let loaded = try NoisePredictor(folder, precision: precision)
+    let loaded = try NoisePredictor(folder, precision: precision, compression: compression)
     predictor = loaded
     return loaded
   }

@@ -1,3 +1,4 @@
+import DiffusionModels
 import Media
 import SparseAttention
 import Tensors
@@ -63,6 +64,8 @@ public struct GenerationRequest: Sendable, Hashable {
   public var noise = NoiseGenerator.torch
   public var autoencoderTiling = AutoencoderTiling.auto
   public var attention = AttentionChoice.dense
+  /// Shorter keys and values in some layers; `nil` leaves it to the checkpoint. ``KeyValueCompression/off`` is none.
+  public var keyValueCompression: KeyValueCompression?
   /// Whether the result should carry its final latents.
   public var wantsLatents = false
   /// Whether the result should carry block patterns of a few layers and heads, for pictures of the plan.

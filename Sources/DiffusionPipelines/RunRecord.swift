@@ -1,3 +1,4 @@
+import DiffusionModels
 import Foundation
 import SparseAttention
 import Tensors
@@ -35,6 +36,8 @@ public struct RunRecord: Sendable, Hashable, Codable {
     /// steps and layers among it.
     public var attention: String
     public var denseSteps, denseLayers: Int?
+    /// As the flag spells it; absent where it was left to the checkpoint.
+    public var kvCompression: String?
   }
 
   public struct Tool: Sendable, Hashable, Codable {
@@ -73,6 +76,8 @@ public struct RunRecord: Sendable, Hashable, Codable {
     /// The same over all self-attention calls of the run.
     public var runDensity: Double?
     public var denseSteps, denseLayers: Int?
+    /// The layers that shortened keys and values; absent where none did.
+    public var kvCompression: CompressedLayers?
     /// Frames, height and width in tokens.
     public var tokenGrid: [Int]
     public var tokens: Int
@@ -129,7 +134,8 @@ extension RunRecord {
       cleanCaption: usesText ? request.cleanCaption : nil, dtype: request.precision, rng: request.noise,
       vaeTiling: request.autoencoderTiling,
       attention: AttentionChoice(method: request.attention.method, options: request.attention.options).text,
-      denseSteps: request.attention.denseSteps, denseLayers: request.attention.denseLayers)
+      denseSteps: request.attention.denseSteps, denseLayers: request.attention.denseLayers,
+      kvCompression: request.keyValueCompression?.description)
     model = Model(
       className: folder.kind.rawValue, name: folder.name, classLabelName: request.classLabel?.name)
     compute = Compute(dtype: request.precision)
@@ -152,6 +158,7 @@ extension RunRecord {
       (request.denseSteps, request.denseLayers) = (nil, nil)
     }
     attention.options = choice.options
+    attention.kvCompression = resolved.compression
     (attention.denseSteps, attention.denseLayers) = (choice.denseSteps, choice.denseLayers)
     attention.density = statistics.sparseDensity ?? statistics.runDensity
     attention.runDensity = statistics.runDensity

@@ -24,7 +24,10 @@ import Testing
     ("-p x extra", 64), ("-p x -W 100", 64), ("-p x -H 0", 64), ("-p x -W 99999999", 64),
     ("-p x --size 32768x32768", 64),
     ("-p x --guidance-scale inf", 64), ("-p x -s -2", 64), ("-p x -b 0", 64), ("-p x -o a.jpg", 64),
-    ("-p x --attention radial", 64), ("-p x --kv-compression conv", 64), ("-p x --scheduler nope", 64),
+    ("-p x --attention radial", 64), ("-p x --kv-compression conv", 64),
+    ("-p x --kv-compression mean", 64), ("-p x --kv-compression average:layers=7-8", 64),
+    ("-p x --kv-compression average:ratio=9", 64), ("-p x --size 8x8 --kv-compression nearest", 64),
+    ("-p x --scheduler nope", 64),
     ("-p x --class-label 1", 64), ("-p x -t 0", 64), ("-p x --flow-shift -1", 64), ("-p x --preview-path p.png", 64),
     ("-p x --prompts-file f", 64), ("-p x --memory-limit some", 64), ("-p x --max-sequence-length 0", 64),
     ("-p x --rng dice", 64), ("-p x --save-latents l.pt", 64), ("-p x --attention-report r.txt", 64),
@@ -143,6 +146,7 @@ import Testing
       "-p", "a \"cube\"\né", "-n", "blur", "--size", "64x32", "--steps", "3", "-s", "18446744073709551615",
       "--guidance-scale", "2.25", "--max-sequence-length", "33", "--no-clean-caption", "--dtype", "float32", "--json",
       "--rng", "philox", "--vae-tiling", "on", "--scheduler", "ddim", "--dense-steps", "1",
+      "--kv-compression", "uniform:ratio=3,layers=2-7",
     ]
     #expect(world.run(["-m", model, "-o", folder.path("a.png")] + arguments) == 0, "\(world.errors)")
     let first = try #require(world.generator?.requests.first)

@@ -42,10 +42,10 @@ import Testing
   /// Of 8 layers and 20 steps, toy-band leaves 5 steps dense; one layer more by flag.
   @Test func plansAreWeighed() throws {
     let model = try ToyPipeline.pixArt(in: folder, ownDefaults: own)
-    func report(_ attention: String) throws -> (attention: [String: Any], flops: Double) {
+    func report(_ attention: String, _ more: String...) throws -> (attention: [String: Any], flops: Double) {
       let code = world.run(
-        "-m", model, "-p", "x", "--dry-run", "--json", "--size", "128x128", "--dense-layers", "1", "--attention",
-        attention)
+        ["-m", model, "-p", "x", "--dry-run", "--json", "--size", "128x128", "--dense-layers", "1", "--attention"]
+          + [attention] + more)
       #expect(code == 0 && world.generator == nil, "\(world.errors)")
       let object = try #require(JSONSerialization.jsonObject(with: Data(world.output.utf8)) as? [String: Any])
       return try (#require(object["attention"] as? [String: Any]), #require(object["flops"] as? Double))
@@ -61,6 +61,12 @@ import Testing
     #expect(abs(dense.flops - band.flops - saved) < 1e-6 * saved)
     #expect(content.attention["density"] is NSNull && content.attention["run_density"] is NSNull)
     #expect(content.flops == dense.flops)
+    // Four layers of eight with a quarter of the keys.
+    #expect(dense.attention["kv_compression"] == nil)
+    let short = try report("dense", "--kv-compression", "average")
+    #expect(short.attention["run_density"] as? Double == 0.625)
+    #expect(((short.attention["kv_compression"] as? [String: Any])?["layers"] as? [Int]) == [4, 5, 6, 7])
+    #expect(dense.flops - short.flops == 0.375 * 4 * 256 * 256 * 128 * 20 * 2 * 8)
     #expect(world.run("-m", model, "-p", "x", "--dry-run", "--attention", "toy-band:block=32") == 0)
     #expect(world.output.contains("radius=1, density 0.344, of the whole run"))
     #expect(world.run("-m", model, "-p", "x", "--dry-run", "--attention", "toy-content") == 0)

@@ -1,3 +1,4 @@
+import DiffusionModels
 import Foundation
 import SparseAttention
 import Tensors
@@ -78,6 +79,16 @@ import Testing
       let measured = try generator.generate(asked) { _ in true }.record.attention
       #expect(abs(forecast.density! - measured.density!) < 1e-12, "\(text)")
       #expect(abs(forecast.runDensity! - measured.runDensity!) < 1e-12, "\(text)")
+    }
+    for text in ["average:layers=0-1", "uniform:ratio=3"] {
+      for method in ["dense", "toy-band", "toy-band:dense-layers=1"] {
+        var asked = try request(method)
+        asked.keyValueCompression = try KeyValueCompression(parsing: text)
+        let forecast = try resolver.forecast(asked)
+        let measured = try generator.generate(asked) { _ in true }.record.attention
+        #expect(abs(forecast.density! - measured.density!) < 1e-12, "\(method) with \(text)")
+        #expect(abs(forecast.runDensity! - measured.runDensity!) < 1e-12, "\(method) with \(text)")
+      }
     }
     let content = try resolver.forecast(request("toy-content"))
     #expect(content.density == nil && content.runDensity == nil)
