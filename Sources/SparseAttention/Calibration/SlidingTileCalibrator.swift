@@ -126,10 +126,11 @@ public final class SlidingTileCalibrator: AttentionCalibrator {
       ], summary: summary(uses))
   }
 
-  /// The candidate with the least `loss * (1 + costWeight * density)`; the first of equals.
+  /// The candidate with the least `loss / greatest loss + costWeight * density`; the cheapest of equals.
   private func choose(_ losses: [Double]) -> Int {
-    let costs = zip(losses, densities).map { $0 * (1 + costWeight * $1) }
-    return costs.indices.min { costs[$0] < costs[$1] }!
+    let greatest = losses.max()!
+    let costs = zip(losses, densities).map { (greatest > 0 ? $0 / greatest : 0) + costWeight * $1 }
+    return costs.indices.min { (costs[$0], densities[$0]) < (costs[$1], densities[$1]) }!
   }
 
   private func summary(_ uses: [Int]) -> [String] {

@@ -90,8 +90,8 @@ struct SlidingTileTable: Codable, Sendable {
     self = table
   }
 
-  /// Takes windows to the run's grid and choices to its steps: each step takes those of the step that its middle falls
-  /// into when both runs are stretched to the same length. Changes nothing where grid and steps are the same.
+  /// Takes windows to the run's grid, and choices to its steps: a step takes those of the step that its middle falls
+  /// into when both runs are stretched to one length. Changes nothing where grid and steps are the same.
   private mutating func fit(to context: MethodContext) {
     let made = TokenLayout(frames: header.grid[0], height: header.grid[1], width: header.grid[2])
     let old = TileWindow.counts(made, tile: tileExtents.extents)

@@ -1,8 +1,8 @@
 import Kernels
 
-/// Radial attention (arXiv:2506.19852; mit-han-lab/radial-attention, `radial_attn/attn_mask.py` at 72788d4): near frames
-/// see each other whole, farther ones a diagonal band that narrows with their distance, the farthest only some of
-/// each other. One pattern for all heads, layers and steps.
+/// Radial attention (arXiv:2506.19852; mit-han-lab/radial-attention, `radial_attn/attn_mask.py` at 72788d4): near
+/// frames see each other whole, farther ones a diagonal band that narrows with their distance, the farthest only some
+/// of each other. One pattern for all heads, layers and steps.
 ///
 /// Differs from the published code where that drops tokens: the last block may be short, a frame's tail that reaches
 /// into one more block counts, and a block always reads itself. On grids whose frames are whole blocks the patterns

@@ -3,6 +3,8 @@ import Kernels
 /// Sliding tile attention (arXiv:2502.04507; hao-ai-lab/FastVideo): tokens are cut into boxes, and the queries of a box
 /// read the boxes of a window around it. At the borders the window is moved inwards, so all boxes read equally many.
 /// Each head may have a window of its own in every layer and step, from a table that ``SlidingTileCalibrator`` makes.
+/// With `interpolate` a table for another grid or number of steps will do: see ``TileWindow/scaled(from:to:)`` for its
+/// windows; step `i` of `n` takes those of step `floor((i + 0.5) * m / n)` of the table's `m`.
 ///
 /// Differs from the published code in that any grid works: boxes at the far borders are shorter.
 public struct SlidingTileAttention: GeometricPlanner {
@@ -28,7 +30,8 @@ public struct SlidingTileAttention: GeometricPlanner {
       MethodOption("density", default: "0.3", "share of pairs that candidates keep, where none are given"),
       MethodOption(
         "cost-weight", default: "0",
-        "w: a head takes the window with the least loss * (1 + w * density); 0 is the paper's rule"),
+        "w: a head takes the window with the least loss + w * density, losses as shares of its worst window's; 0 is "
+          + "the paper's rule"),
     ])
 
   /// 12 of 50, 6 of 25, 3 of 10, as in the paper.
