@@ -302,7 +302,7 @@ extension KernelCase {
     for (h, w, c, g) in [(1, 1, 16, 2), (5, 3, 12, 3), (40, 30, 64, 32)] {
       cases.append(.groupNorm(h, w, c, groups: g))
     }
-    return cases
+    return cases + blockCorrectnessCases()
   }
 
   /// The sizes that matter for speed: layers of PixArt-Sigma at 1024 tokens, of T5-XXL, of the SDXL autoencoder.
@@ -328,6 +328,6 @@ extension KernelCase {
     }
     cases += [.activation(1024 * 4608, .geluTanh), .activation(1024 * 4608, .silu)] + norms(512, 1152)
     cases.append(.groupNorm(256, 256, 256, groups: 32))
-    return cases
+    return cases + blockSpeedCases()
   }
 }
