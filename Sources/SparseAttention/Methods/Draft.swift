@@ -1,14 +1,14 @@
 import Kernels
 import Tensors
 
-/// DraftAttention (arXiv:2505.14708; shawnricecake/draft-attention, `draft_attention.py`, commit f3c81d5): a small map of
-/// attention between regions' mean queries and mean keys decides which blocks of the large one are computed.
+/// DraftAttention (arXiv:2505.14708; shawnricecake/draft-attention, `draft_attention.py`, commit f3c81d5): a small map
+/// of attention between regions' mean queries and mean keys decides which blocks of the large one are computed.
 ///
 /// A region is `pool` rows x columns of one frame, and one block of the plan, its tokens next to each other. One
 /// threshold a head cuts the smallest entries of its map, so that a head gives each query region as many keys as it
 /// needs. Two things differ from upstream, which takes only grids that divide by 8 x 16: a region at the border is as
-/// small as the grid leaves it, and its mean is of its own tokens alone; and a query region whose whole row was cut keeps
-/// the largest entry of that row. Text reads everything and is read by everything.
+/// small as the grid leaves it, and its mean is of its own tokens alone; and a query region whose whole row was cut
+/// keeps the largest entry of that row. Text reads everything and is read by everything.
 public struct DraftAttention: ContentPlanner {
   public static let information = MethodInformation(
     name: "draft",
