@@ -182,6 +182,14 @@ WIDE __m512 exp2_wide(__m512 x) {
   return _mm512_scalef_ps(p, whole);
 }
 
+// Panels lie apart, each at a page's begin as often as not, where the processor's own prefetching stops: what the next
+// pair of panels needs is asked for while this one is computed, a share with each group of rows.
+WIDE void prefetch_share(const void *from, size_t bytes, size_t share, size_t shares) {
+  const char *at = from;
+  size_t lines = bytes / 64, end = lines * (share + 1) / shares;
+  for (size_t line = lines * share / shares; line < end; line++) _mm_prefetch(at + line * 64, _MM_HINT_T1);
+}
+
 // 8 queries against one or two panels; `halves` is a constant at every call.
 #define SCORES_BODY(LOAD, STEPS, QUERY, ACCUMULATE)                                                                    \
   __m512 s[GROUP][2];                                                                                                  \
@@ -327,20 +335,20 @@ TK_TARGET_BF16 static void pack_keys_bf16_wide(size_t count, size_t size, const 
       out[c / 2 * KEYS + j] = j < count ? bf16_pair(rows[j][c], c + 1 < size ? rows[j][c + 1] : 0) : 0;
 }
 TK_TARGET_BF16 static void pack_values_bf16_wide(size_t count, size_t size, const float *const *rows, uint32_t *out) {
-  for (size_t start = 0; start < size; start += 32) {
-    size_t width = size - start > 16 ? 32 : 16;
-    for (size_t j = 0; j < KEYS; j += 2, out += width)
-      for (size_t c = 0; c < width; c += 16) {
-        size_t left = size - start - c;
-        __mmask16 mask = start + c >= size ? 0 : left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1);
-        __m512 low = _mm512_maskz_loadu_ps(j < count ? mask : 0, rows[j] + start + c);
-        __m512 high = _mm512_maskz_loadu_ps(j + 1 < count ? mask : 0, rows[j + 1] + start + c);
-        // The low halves of both, interleaved.
-        __m512i a = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(low));
-        __m512i b = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(high));
-        _mm512_storeu_si512(out + c, _mm512_or_si512(a, _mm512_slli_epi32(b, 16)));
-      }
-  }
+  // Two rows of bf16 to pairs: low 0, high 0, low 1, high 1, ...
+  static const uint16_t interleave[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                                          8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+  __m512i order = _mm512_loadu_si512(interleave);
+  for (size_t j = 0; j < KEYS; j += 2)
+    for (size_t c = 0; c < rounded(size, 16); c += 16) {
+      size_t left = size - c, width = size - c / 32 * 32 > 16 ? 32 : 16;
+      __mmask16 mask = c >= size ? 0 : left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1);
+      __m512 low = _mm512_maskz_loadu_ps(j < count ? mask : 0, rows[j] + c);
+      __m512 high = _mm512_maskz_loadu_ps(j + 1 < count ? mask : 0, rows[j + 1] + c);
+      __m512i both = (__m512i)_mm512_cvtne2ps_pbh(high, low);
+      _mm512_storeu_si512(out + c / 32 * (32 * KEYS / 2) + j / 2 * width + c % 32,
+                          _mm512_permutexvar_epi16(order, both));
+    }
 }
 #endif
 
@@ -468,7 +476,15 @@ TK_TARGET_BF16 static void load_queries_wide(const tk_attention_block *b, size_t
       if (p + 1 < panels) {                                                                                            \
         const TYPE *k1 = (const TYPE *)b->keys + list[p + 1] * key_stride;                                             \
         __mmask16 m1 = MASK(counts[p + 1]);                                                                            \
-        for (size_t row = 0; row < padded; row += GROUP) SCORES(2, k0, k1, m0, m1);                                    \
+        size_t next = first + p + 2 < b->panels ? list[p + 2] : list[p];                                                \
+        for (size_t row = 0; row < padded; row += GROUP) {                                                             \
+          prefetch_share((const TYPE *)b->keys + next * key_stride, 8 * key_stride, row / GROUP, padded / GROUP);                      \
+          size_t fetched = row + p / 2;                                                                                \
+          if (first == 0 && fetched < b->next_rows)                                                                    \
+            prefetch_share(b->q + token_at(b->query_tokens, b->first + b->rows + fetched) * b->size, 4 * b->size, 0, 1); \
+          prefetch_share((const TYPE *)b->values + list[p] * value_stride, 8 * value_stride, row / GROUP, padded / GROUP);             \
+          SCORES(2, k0, k1, m0, m1);                                                                                   \
+        }                                                                                                              \
       } else {                                                                                                         \
         for (size_t row = 0; row < padded; row += GROUP) SCORES(1, k0, k0, m0, m0);                                    \
       }                                                                                                                \
@@ -541,6 +557,8 @@ void tk_attention_pack(size_t first, size_t count, size_t size, const int32_t *t
     value_rows[j] = v + token * size;
   }
 #if TK_X86
+  for (size_t j = 0; j < count; j++)
+    for (size_t c = 0; c < size; c += 16) _mm_prefetch((const char *)(value_rows[j] + c), _MM_HINT_T0);
   if (bf16 && tk_cpu_level() >= TK_AVX512_BF16) {
     pack_keys_bf16_wide(count, size, key_rows, keys);
     pack_values_bf16_wide(count, size, value_rows, values);

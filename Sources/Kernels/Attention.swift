@@ -8,8 +8,8 @@ import Tensors
 ///   - scoreBias: `[h, N, M]`, added for every sample (T5's relative positions).
 /// - Returns: `[B, h, N, d]`.
 ///
-/// Keys and values are packed once per head; one item of work is 32 queries of one head, whose scores exist, never the
-/// whole matrix.
+/// With a bias, keys and values are packed once per head, and one item of work is 32 queries of one head, whose scores
+/// exist, never the whole matrix. Without one this is ``blockSparseAttention(_:_:_:scale:precision:heads:)``.
 public func denseAttention(
   _ q: Tensor, _ k: Tensor, _ v: Tensor, scale: Float, keyBias: Tensor? = nil, scoreBias: Tensor? = nil
 ) -> Tensor {
@@ -19,6 +19,7 @@ public func denseAttention(
     k.shape == [batch, heads, keys, size] && v.shape == k.shape, "attention: \(q.shape), \(k.shape), \(v.shape)")
   precondition(keyBias == nil || keyBias!.shape == [batch, keys], "attention: key bias \(keyBias!.shape)")
   precondition(scoreBias == nil || scoreBias!.shape == [heads, queries, keys], "attention: bias \(scoreBias!.shape)")
+  if keyBias == nil && scoreBias == nil { return blockSparseAttention(q, k, v, scale: scale, precision: .float32) }
   let packedKeys = PackedHeads(k.reshaped(-1, keys, size), transposed: false)
   let packedValues = PackedHeads(v.reshaped(-1, keys, size), transposed: true)
   let block = 32, blocks = (queries + block - 1) / block

@@ -148,7 +148,7 @@ private struct AttentionOperands {
   let queryCount: Int, keyCount: Int, size: Int, scale: Float, isBF16: Bool
 
   /// Bytes of packed keys and values held at a time: heads are computed in groups of this size.
-  private static let packedLimit = 128 << 20
+  private static let packedLimit = 16 << 20
 
   func run(pairs: Int, schedule: (Int) -> HeadSchedule) {
     let keyPanel = Door.attentionKeyPanel(size, isBF16), valuePanel = Door.attentionValuePanel(size, isBF16)
@@ -175,7 +175,10 @@ private struct AttentionOperands {
           first + head, schedules[head], column: item - blockOffsets[head],
           packedKeys.pointer + panelOffsets[head] * keyPanel, packedValues.pointer + panelOffsets[head] * valuePanel)
       }
-      ThreadPool.shared.forEach(itemOffsets[schedules.count]) { item in
+      // A few items in a row, so that a thread's next queries can be fetched early; not so many that threads wait.
+      let itemCount = itemOffsets[schedules.count]
+      let grain = max(1, min(4, itemCount / (8 * ThreadPool.shared.threads)))
+      ThreadPool.shared.forEach(itemCount, grain: grain) { item in
         let head = Self.section(of: item, in: itemOffsets)
         compute(
           first + head, schedules[head], item: item - itemOffsets[head],
@@ -226,7 +229,8 @@ private struct AttentionOperands {
     precondition(panels > 0, "attention: queries that read no key")
     withOptionalBuffer(schedule.pattern.queryOrder) { tokens in
       Door.attention(
-        size: size, rows: count, first: start, tokens: tokens, query: query + pair * queryCount * size, scale: scale,
+        size: size, rows: count, first: start, nextRows: min(Door.attentionRows, queryCount - start - count),
+        tokens: tokens, query: query + pair * queryCount * size, scale: scale,
         panels: panels, list: list, counts: counts.pointer, keys: keyPanels, values: valuePanels, bf16: isBF16,
         scratch: scratch.pointer, output: output + pair * queryCount * size,
         logSumExp: logSumExp.map { $0 + pair * queryCount })

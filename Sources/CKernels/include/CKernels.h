@@ -67,6 +67,7 @@ typedef struct {
   size_t size;                  // of a head
   size_t rows;                  // queries of this block, 1 ... TK_ATTENTION_ROWS
   size_t first;                 // position of the first in plan order
+  size_t next_rows;             // queries after these that this thread is likely to get next, to be fetched early
   const int32_t *query_tokens;  // plan position -> token; null where they are the same
   const float *q;               // [tokens][size] of this head
   float scale;                  // of the scores

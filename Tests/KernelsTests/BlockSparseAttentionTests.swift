@@ -1,0 +1,103 @@
+import Foundation
+import Kernels
+import Tensors
+import Testing
+
+@Suite(.serialized) struct BlockSparseAttentionTests {
+  /// A permutation of `count` that depends on nothing else.
+  private func shuffled(_ count: Int, seed: UInt64) -> [Int32] {
+    var state = seed | 1, order = (0..<Int32(count)).map { $0 }
+    for i in stride(from: count - 1, to: 0, by: -1) {
+      state ^= state << 13
+      state ^= state >> 7
+      state ^= state << 17
+      order.swapAt(i, Int(state % UInt64(i + 1)))
+    }
+    return order
+  }
+
+  /// Ragged blocks, queries and keys in orders of their own, a different pattern for every head.
+  private func patterns(queries: Int, keys: Int, heads: Int) -> [HeadPattern] {
+    (0..<heads).map { head in
+      var pattern = BlockPattern(
+        queryStarts: [0, 1, 18, 82, Int32(queries)], keyStarts: [0, 5, 21, 22, 70, Int32(keys)])
+      for row in 0..<4 {
+        for column in 0..<5 where (row * 5 + column + head) % 3 != 1 { pattern[row, column] = true }
+      }
+      return HeadPattern(
+        queryOrder: shuffled(queries, seed: UInt64(head + 3)), keyOrder: shuffled(keys, seed: UInt64(head + 11)),
+        pattern: pattern)
+    }
+  }
+
+  @Test(arguments: [Processor.Level.avx512BF16, .avx512, .avx2, .portable])
+  func ordersAndRaggedBlocksEqualTheReference(level: Processor.Level) {
+    Processor.limit(level)
+    defer { Processor.limit(.avx512BF16) }
+    let q = caseTensor([2, 3, 140, 40], seed: 1), k = caseTensor([2, 3, 101, 40], seed: 2)
+    let v = caseTensor([2, 3, 101, 40], seed: 3), heads = patterns(queries: 140, keys: 101, heads: 3)
+    let exact = Reference.blockSparseAttention(q, k, v, scale: 0.16, heads: heads)
+    for (precision, bound) in [(Precision.float32, 1e-5), (.bfloat16, 1e-2)] {
+      let result = blockSparseAttention(q, k, v, scale: 0.16, precision: precision, heads: heads)
+      #expect(relativeError(result, exact) <= bound)
+    }
+  }
+
+  @Test func resultsOverPartsOfTheKeysMergeByLogSumExp() {
+    let q = caseTensor([1, 2, 90, 24], seed: 1), k = caseTensor([1, 2, 75, 24], seed: 2)
+    let v = caseTensor([1, 2, 75, 24], seed: 3)
+    func part(_ columns: Range<Int>) -> (output: Tensor, logSumExp: Tensor) {
+      var pattern = BlockPattern(queryStarts: [0, 90], keyStarts: [0, 30, 75])
+      pattern.keep(row: 0, columns: columns)
+      return blockSparseAttentionWithLogSumExp(
+        q, k, v, scale: 0.2, precision: .float32, heads: Array(repeating: HeadPattern(pattern: pattern), count: 2))
+    }
+    let whole = part(0..<2), a = part(0..<1), b = part(1..<2)
+    let (x, y) = (a.output.elements, b.output.elements)
+    let (s, t) = (a.logSumExp.elements, b.logSumExp.elements), sums = whole.logSumExp.elements
+    var merged: [Float] = []
+    for row in s.indices {
+      let total = log(exp(Double(s[row])) + exp(Double(t[row])))
+      #expect(abs(total - Double(sums[row])) < 1e-5)
+      let (wa, wb) = (Float(exp(Double(s[row]) - total)), Float(exp(Double(t[row]) - total)))
+      for c in 0..<24 { merged.append(wa * x[row * 24 + c] + wb * y[row * 24 + c]) }
+    }
+    #expect(relativeError(Tensor(q.shape, merged), whole.output) < 1e-6)
+  }
+
+  @Test(arguments: Precision.allCases)
+  func hugeScoresStayFinite(precision: Precision) {
+    let q = caseTensor([1, 1, 33, 16], seed: 1), k = caseTensor([1, 1, 300, 16], seed: 2)
+    let v = caseTensor([1, 1, 300, 16], seed: 3)
+    let result = blockSparseAttention(q, k, v, scale: 1e6, precision: precision)
+    #expect(result.isFinite)
+    // Scores millions apart: each query takes one key's value, whole.
+    let values = Set(v.elements)
+    if precision == .float32 { #expect(result.elements.allSatisfy { values.contains($0) }) }
+  }
+
+  @Test func keepingEverythingInOneOrderIsDenseBitForBit() {
+    let q = caseTensor([1, 2, 200, 32], seed: 1), k = caseTensor([1, 2, 200, 32], seed: 2)
+    let v = caseTensor([1, 2, 200, 32], seed: 3)
+    let starts = BlockPattern.uniformStarts(200, block: 64)
+    let all = HeadPattern(pattern: BlockPattern(queryStarts: starts, keyStarts: starts, keepsAll: true))
+    for precision in Precision.allCases {
+      let dense = blockSparseAttention(q, k, v, scale: 0.2, precision: precision)
+      #expect(blockSparseAttention(q, k, v, scale: 0.2, precision: precision, heads: [all, all]) == dense)
+    }
+  }
+
+  @Test func patternsCountWhatTheyKeep() {
+    var pattern = BlockPattern(queryStarts: [0, 10, 15], keyStarts: BlockPattern.uniformStarts(700, block: 10))
+    #expect(pattern.columns == 70 && pattern.rows == 2 && pattern.keptBlocks == 0)
+    pattern.keep(row: 0, columns: 60..<70)
+    pattern[1, 3] = true
+    #expect(pattern.keptColumns(0) == Array(60..<70) && pattern.keptColumns(1) == [3])
+    #expect(pattern.keptPairs == 10 * 100 + 5 * 10)
+    pattern.keepAll(row: 1)
+    pattern.keepAll(row: 0)
+    #expect(pattern.keepsEverything && pattern.density == 1)
+    pattern[0, 69] = false
+    #expect(!pattern.keepsEverything)
+  }
+}
