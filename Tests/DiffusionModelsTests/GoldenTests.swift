@@ -57,6 +57,20 @@ let bound = 1e-5
     #expect(relativeL2(result, fixture.tensor("output.\(name).sample").slice(sample..<sample + 1)) <= bound)
   }
 
+  @Test(arguments: ["clip", "image", "odd"])
+  func wan(_ name: String) throws {
+    let fixture = try Fixture("wan")
+    let model = try WanTransformer3DModel(fixture.configuration(WanConfiguration.self), weights: fixture.weights())
+    try fixture.store.verifyAllRead { !$0.hasPrefix("weights.") }
+    let engine = PlannedAttention(precision: .float32)
+    let result = try model(
+      fixture.tensor("input.\(name).latents"), timestep: fixture.tensor("input.\(name).timestep").elements[0],
+      conditioning: fixture.tensor("input.\(name).encoder_hidden_states"), call: DenoisingCall(step: 0, of: 1),
+      attention: engine)
+    #expect(relativeL2(result, fixture.tensor("output.\(name).sample")) <= bound)
+    if name == "clip" { #expect(relativeL2(result, fixture.tensor("output.clip.expanded")) <= bound) }
+  }
+
   @Test func batchesEqualSingles() throws {
     let fixture = try Fixture("dit")
     let model = try DiTTransformer2DModel(fixture.configuration(DiTConfiguration.self), weights: fixture.weights())
@@ -89,10 +103,12 @@ let bound = 1e-5
 }
 
 @Suite struct TextEncoderGoldenTests {
-  @Test(arguments: ["t5_encoder", "t5_encoder_relu"])
+  @Test(arguments: ["t5_encoder", "t5_encoder_relu", "umt5_encoder"])
   func t5(_ file: String) throws {
     let fixture = try Fixture(file)
-    let encoder = try T5EncoderModel(fixture.configuration(T5Configuration.self), weights: fixture.weights())
+    let encoder = try T5EncoderModel(
+      fixture.configuration(T5Configuration.self), family: file == "umt5_encoder" ? .umt5 : .t5,
+      weights: fixture.weights())
     let ids = fixture.integers("input.padded.input_ids"), mask = fixture.integers("input.padded.attention_mask")
     let sequences = (0..<2).map { row in (0..<20).filter { mask[row * 20 + $0] == 1 }.map { ids[row * 20 + $0] } }
     let results = try encoder(sequences + [fixture.integers("input.long.input_ids")])
