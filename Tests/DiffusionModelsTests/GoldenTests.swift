@@ -122,6 +122,53 @@ let bound = 1e-5
   }
 }
 
+@Suite struct VideoAutoencoderGoldenTests {
+  private static let files = ["autoencoder_kl_wan", "autoencoder_kl_wan_residual"]
+
+  private func load(_ file: String) throws -> (Fixture, AutoencoderKLWan) {
+    let fixture = try Fixture(file)
+    return (
+      fixture,
+      try AutoencoderKLWan(fixture.configuration(AutoencoderKLWanConfiguration.self), weights: fixture.weights())
+    )
+  }
+
+  @Test(arguments: files)
+  func codesClips(_ file: String) throws {
+    let (fixture, model) = try load(file)
+    let latents = fixture.tensor("input.decode.latents"), expected = fixture.tensor("output.decode.sample")
+    let decoder = try model.decoder()
+    let decoded = decoder(latents)
+    #expect(decoded.shape[2] == 17 && relativeL2(decoded, expected) <= bound)
+    // In chunks of any length, and at once: the same.
+    for frames in [2, 5] { #expect(relativeL2(decoder(latents, framesPerChunk: frames), decoded) <= 1e-6) }
+    var counts: [Int] = []
+    try decoder.decode(latents) { counts.append($0.shape[0]) }
+    #expect(counts == [1, 4, 4, 4, 4])
+    let (mean, logVariance) = try model.encoder()(fixture.tensor("input.encode.sample"))
+    #expect(relativeL2(mean, fixture.tensor("output.encode.mean")) <= bound)
+    #expect(relativeL2(logVariance, fixture.tensor("output.encode.logvar")) <= bound)
+    try fixture.store.verifyAllRead { !$0.hasPrefix("weights.") }
+  }
+
+  @Test(arguments: files)
+  func tiles(_ file: String) throws {
+    let (fixture, model) = try load(file)
+    let decoded = try model.decoder()(
+      fixture.tensor("input.decode.latents"), tiles: TileGeometry(latentSize: 4, pixelSize: 16))
+    #expect(relativeL2(decoded, fixture.tensor("output.decode.tiled")) <= bound)
+  }
+
+  @Test func latentsAreBroughtToTheirOwnScale() throws {
+    let (_, model) = try load("autoencoder_kl_wan")
+    let latents = Tensor([1, 3, 1, 1, 2], [1, 2, 1, 2, 1, 2])
+    let scaled = try model.decoder().unnormalized(latents).elements
+    for (value, expected) in zip(scaled, [1.6, 3.1, 0.5, 1.2, 1.4, 2.5]) {
+      #expect(abs(value - Float(expected)) < 1e-6)
+    }
+  }
+}
+
 @Suite struct AutoencoderGoldenTests {
   private func load(_ file: String) throws -> (Fixture, AutoencoderKL) {
     let fixture = try Fixture(file)

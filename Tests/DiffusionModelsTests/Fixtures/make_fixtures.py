@@ -23,7 +23,7 @@ sys.path.insert(0, str(HERE.parents[1]))
 import golden  # noqa: E402
 
 from diffusers import (  # noqa: E402
-    AutoencoderKL, AutoencoderTiny, DiTTransformer2DModel, PixArtTransformer2DModel, WanTransformer3DModel)
+    AutoencoderKL, AutoencoderKLWan, AutoencoderTiny, DiTTransformer2DModel, PixArtTransformer2DModel, WanTransformer3DModel)
 from transformers import T5Config, T5EncoderModel, UMT5Config, UMT5EncoderModel  # noqa: E402
 from transformers.models.t5.modeling_t5 import T5Attention  # noqa: E402
 
@@ -214,6 +214,23 @@ def kl_tiled():
     save("autoencoder_kl_tiled", config_of(model, _tiling=tiling), tensors)
 
 
+def wan_vae(name, seed, patch, **options):
+    """17 frames decoded and 11 encoded (two too many), and the decoding again in tiles of 16 pixels every 12."""
+    model = golden.enliven(AutoencoderKLWan(
+        base_dim=6, z_dim=3, dim_mult=[1, 2, 2], num_res_blocks=1, temperal_downsample=[True, True],
+        latents_mean=[0.1, -0.2, 0.3], latents_std=[1.5, 0.7, 1.1], scale_factor_spatial=4 * patch, **options), seed,
+        matrix=1.7)
+    latents, clip = normal(seed * 10, 1, 3, 5, 5, 7), normal(seed * 10 + 1, 1, 3, 11, 8 * patch, 12 * patch).clamp(-1, 1)
+    posterior = model.encode(clip).latent_dist
+    tensors = golden.weights(model) | {
+        "input.decode.latents": latents, "output.decode.sample": model.decode(latents).sample,
+        "input.encode.sample": clip, "output.encode.mean": posterior.mean, "output.encode.logvar": posterior.logvar}
+    model.enable_tiling(16 * patch, 16 * patch, 12 * patch, 12 * patch)
+    # Upstream takes the tiles' sides in pixels for those of what leaves the decoder, squares of pixels being channels.
+    tensors["output.decode.tiled"] = model.decode(latents).sample
+    save(name, config_of(model), tensors)
+
+
 def tiny():
     model = golden.enliven(AutoencoderTiny(
         encoder_block_out_channels=(8, 8, 8), decoder_block_out_channels=(8, 8, 8), num_encoder_blocks=(1, 2, 1),
@@ -240,6 +257,10 @@ FIXTURES = {
         mid_block_add_attention=False),
     "autoencoder_kl_tiled": kl_tiled,
     "autoencoder_tiny": tiny,
+    "autoencoder_kl_wan": lambda: wan_vae("autoencoder_kl_wan", 90, 1),
+    "autoencoder_kl_wan_residual": lambda: wan_vae(
+        "autoencoder_kl_wan_residual", 95, 2, decoder_base_dim=8, is_residual=True, patch_size=2, in_channels=12,
+        out_channels=12),
 }
 
 if __name__ == "__main__":
