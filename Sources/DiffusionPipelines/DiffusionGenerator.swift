@@ -45,6 +45,7 @@ public final class DiffusionGenerator: ImageGenerator {
     _ request: GenerationRequest, noise given: Tensor?, onEvent: (GenerationEvent) throws -> Bool
   ) throws -> GenerationResult {
     var record = RunRecord(request: request, folder: folder, geometry: geometry)
+    record.attention.kvCompression = try geometry.compressedLayers(of: request)
     let clock = PhaseClock()
     var scheduler = try makeScheduler(request)
     try scheduler.setTimesteps(request.steps)
@@ -89,7 +90,7 @@ public final class DiffusionGenerator: ImageGenerator {
     _ request: GenerationRequest, _ scheduler: any Scheduler, noise given: Tensor?, _ attention: PlannedAttention,
     _ record: inout RunRecord, _ clock: PhaseClock, _ onEvent: (GenerationEvent) throws -> Bool
   ) throws -> Tensor {
-    let predictor = try loadPredictor(request.precision, onEvent)
+    let predictor = try loadPredictor(request, onEvent)
     defer { if !keepsModels { self.predictor = nil } }
     clock.end("load transformer")
 
@@ -135,12 +136,13 @@ public final class DiffusionGenerator: ImageGenerator {
   }
 
   private func loadPredictor(
-    _ precision: Precision, _ onEvent: (GenerationEvent) throws -> Bool
+    _ request: GenerationRequest, _ onEvent: (GenerationEvent) throws -> Bool
   ) throws -> NoisePredictor {
-    if let predictor, predictor.precision == precision { return predictor }
+    let precision = request.precision, compression = request.keyValueCompression
+    if let predictor, predictor.precision == precision, predictor.compression == compression { return predictor }
     predictor = nil
     _ = try onEvent(.phase("load transformer"))
-    let loaded = try NoisePredictor(folder, precision: precision)
+    let loaded = try NoisePredictor(folder, precision: precision, compression: compression)
     predictor = loaded
     return loaded
   }

@@ -1,3 +1,4 @@
+import DiffusionModels
 import Media
 import Tensors
 
@@ -86,6 +87,8 @@ public struct GenerationRequest: Sendable, Hashable {
   public var noise = NoiseGenerator.torch
   public var autoencoderTiling = AutoencoderTiling.auto
   public var attention = AttentionChoice.dense
+  /// Shorter keys and values in some layers; `nil` leaves it to the checkpoint. ``KeyValueCompression/off`` is none.
+  public var keyValueCompression: KeyValueCompression?
   /// Whether the result should carry its final latents.
   public var wantsLatents = false
   /// A decoded preview after every so many steps; `nil` for none.

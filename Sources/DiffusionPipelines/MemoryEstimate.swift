@@ -1,4 +1,5 @@
 import Checkpoints
+import DiffusionModels
 import Foundation
 import Tensors
 
@@ -39,7 +40,7 @@ public struct MemoryEstimate: Sendable, Hashable {
   /// attention's result, and the feed-forward's hidden layer, four wide, before and after its activation.
   static let blockWidths = 14.0
 
-  /// Estimates a run of `request`.
+  /// Estimates a run of `request`. A key/value compression that the model refuses counts as none.
   public init(_ request: GenerationRequest, geometry: ModelGeometry, weights: WeightSizes) {
     tokenGrid = geometry.tokenGrid(width: request.modelWidth, height: request.modelHeight)
     let tokens = Double(tokenGrid.reduce(1, *)), predictions = request.usesGuidance ? 2.0 : 1.0
@@ -58,12 +59,15 @@ public struct MemoryEstimate: Sendable, Hashable {
     let model = geometry.transformer
     let width = Double(model.hiddenSize)
     let caption = model.captionChannels == nil ? 0 : textTokens
+    let keys = try? geometry.compressedLayers(of: request)?.keyCount(
+      layerCount: model.layers, of: geometry.tokenLayout(of: request))
     let activations = predictions * 4 * (Self.blockWidths * tokens * width + 3 * caption * width)
     phases.append(
       Phase(
         name: "denoise", weightsBytes: transformer.bytes,
         peakBytes: whole(Self.baseBytes + transformer.preparedBytes(request.precision) + activations),
-        flops: Double(request.steps) * predictions * model.flops(tokens: tokens, textTokens: textTokens),
+        flops: Double(request.steps) * predictions
+          * model.flops(tokens: tokens, textTokens: textTokens, keys: keys.map(Double.init)),
         precision: request.precision))
     let scale = Double(geometry.autoencoder.scaleFactor)
     let latents = Double(request.modelWidth) / scale * (Double(request.modelHeight) / scale)
@@ -170,12 +174,13 @@ extension ModelGeometry.TextEncoder {
 
 extension ModelGeometry.Transformer {
   /// Operations of one prediction for one picture.
-  func flops(tokens: Double, textTokens: Double) -> Double {
+  /// - Parameter keys: of self-attention, summed over all layers; `nil` is one a token.
+  func flops(tokens: Double, textTokens: Double, keys: Double? = nil) -> Double {
     let width = Double(hiddenSize), patch = Double(patchSize * patchSize)
-    let selfAttention = 8 * tokens * width * width + 4 * tokens * tokens * width
-    let feedForward = 16 * tokens * width * width
-    var block = selfAttention + feedForward
-    var once = 2 * tokens * width * patch * Double(inChannels + outChannels)
+    let projections = 8 * tokens * width * width, feedForward = 16 * tokens * width * width
+    var block = projections + feedForward
+    var once = 4 * tokens * (keys ?? Double(layers) * tokens) * width
+    once += 2 * tokens * width * patch * Double(inChannels + outChannels)
     let embedder = 2 * (256 * width + width * width)
     if let captionChannels {
       block += 4 * (tokens + textTokens) * width * width + 4 * tokens * textTokens * width

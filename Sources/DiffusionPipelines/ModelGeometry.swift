@@ -1,3 +1,6 @@
+import DiffusionModels
+import SparseAttention
+
 /// The sizes of a pipeline's parts, from their configurations: what request checks and estimates need, read without
 /// touching weights. Keys that are absent have the values diffusers gives them.
 public struct ModelGeometry: Sendable, Hashable {
@@ -9,6 +12,8 @@ public struct ModelGeometry: Sendable, Hashable {
     public let captionChannels: Int?
     /// Classes, the null class not counted; `nil` without classes.
     public let classes: Int?
+    /// What the checkpoint says of key/value compression; `nil` where the model's class has none.
+    public let compression: CheckpointCompression?
 
     public var hiddenSize: Int { heads * headSize }
   }
@@ -53,6 +58,26 @@ public struct ModelGeometry: Sendable, Hashable {
 
   /// Frames, height and width in tokens of a picture in pixels.
   public func tokenGrid(width: Int, height: Int) -> [Int] { [1, height / sizeMultiple, width / sizeMultiple] }
+
+  /// The layers in which a request shortens keys and values; `nil` where none does. Throws where the model or the
+  /// picture's size does not allow what is asked.
+  public func compressedLayers(of request: GenerationRequest) throws -> CompressedLayers? {
+    guard let compression = transformer.compression else {
+      if let choice = request.keyValueCompression, choice.mode != .off {
+        throw KeyValueCompressionError.unsupportedModel
+      }
+      return nil
+    }
+    let found = try compression.layers(for: request.keyValueCompression)
+    _ = try found?.keyCount(layerCount: transformer.layers, of: tokenLayout(of: request))
+    return found
+  }
+
+  /// The tokens that a request's picture is drawn in.
+  public func tokenLayout(of request: GenerationRequest) -> TokenLayout {
+    let grid = tokenGrid(width: request.modelWidth, height: request.modelHeight)
+    return TokenLayout(frames: grid[0], height: grid[1], width: grid[2])
+  }
 }
 
 /// Checks a number from a stranger's configuration, so that arithmetic with it cannot overflow.
@@ -70,6 +95,7 @@ extension ModelGeometry.Transformer {
   private struct Config: Decodable {
     let numLayers, numAttentionHeads, attentionHeadDim, patchSize, inChannels, outChannels, sampleSize: Int?
     let captionChannels, numEmbedsAdaNorm: Int?
+    let kvCompressConfig: KeyValueCompressionConfiguration?, kvCompress: Bool?
   }
 
   init(_ folder: PipelineFolder) throws {
@@ -88,6 +114,12 @@ extension ModelGeometry.Transformer {
     captionChannels = try isClassConditional ? nil : check(config.captionChannels ?? 4096, "caption_channels")
     let classCount = try check(config.numEmbedsAdaNorm ?? 1000, "num_embeds_ada_norm", upTo: 1 << 24)
     classes = isClassConditional ? classCount : nil
+    compression =
+      isClassConditional
+      ? nil
+      : try CheckpointCompression(
+        model: PixArtTransformer2DModel.className, layerCount: layers, configuration: config.kvCompressConfig,
+        isActive: config.kvCompress)
   }
 }
 

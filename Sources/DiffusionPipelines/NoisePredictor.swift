@@ -12,17 +12,22 @@ final class NoisePredictor {
   }
   private let model: Model
   let precision: Precision
+  /// The choice it was loaded for.
+  let compression: KeyValueCompression?
 
-  init(_ folder: PipelineFolder, precision: Precision) throws {
+  /// - Parameter compression: which layers shorten keys and values; `nil` is what the checkpoint says.
+  init(_ folder: PipelineFolder, precision: Precision, compression: KeyValueCompression?) throws {
     let store = try WeightStore(folder: folder.folder(of: "transformer"))
     let weights = store.scope(precision)
     switch folder.kind {
     case .pixArtSigma, .pixArtAlpha:
-      model = .pixArt(try PixArtTransformer2DModel(folder.config(of: "transformer"), weights: weights))
+      model = .pixArt(
+        try PixArtTransformer2DModel(folder.config(of: "transformer"), weights: weights, compression: compression))
     case .diT:
       model = .diT(try DiTTransformer2DModel(folder.config(of: "transformer"), weights: weights))
     }
     self.precision = precision
+    self.compression = compression
     try store.verifyAllRead()
     weights.releasePages()
   }

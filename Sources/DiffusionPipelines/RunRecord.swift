@@ -1,3 +1,4 @@
+import DiffusionModels
 import Foundation
 import Tensors
 import TolerantJSON
@@ -32,6 +33,8 @@ public struct RunRecord: Sendable, Hashable, Codable {
     public var vaeTiling: AutoencoderTiling
     public var attention: String
     public var denseSteps, denseLayers: Int?
+    /// As the flag spells it; absent where it was left to the checkpoint.
+    public var kvCompression: String?
   }
 
   public struct Tool: Sendable, Hashable, Codable {
@@ -69,6 +72,8 @@ public struct RunRecord: Sendable, Hashable, Codable {
     /// The same over all self-attention calls of the run.
     public var runDensity: Double?
     public var denseSteps, denseLayers: Int?
+    /// The layers that shortened keys and values; absent where none did.
+    public var kvCompression: CompressedLayers?
     /// Frames, height and width in tokens.
     public var tokenGrid: [Int]
     public var tokens: Int
@@ -124,7 +129,8 @@ extension RunRecord {
       flowShift: request.flowShift, maxSequenceLength: usesText ? request.maxSequenceLength : nil,
       cleanCaption: usesText ? request.cleanCaption : nil, dtype: request.precision, rng: request.noise,
       vaeTiling: request.autoencoderTiling, attention: request.attention.method,
-      denseSteps: request.attention.denseSteps, denseLayers: request.attention.denseLayers)
+      denseSteps: request.attention.denseSteps, denseLayers: request.attention.denseLayers,
+      kvCompression: request.keyValueCompression?.description)
     model = Model(
       className: folder.kind.rawValue, name: folder.name, classLabelName: request.classLabel?.name)
     compute = Compute(dtype: request.precision)

@@ -86,6 +86,9 @@ enum Door {
   static func gateAdd(_ count: Int, _ x: Input, _ gate: Input, _ r: Input, _ y: Output) {
     tk_gate_add(count, x, gate, r, y)
   }
+  static func rotate(_ pairs: Int, _ cos: Input, _ sin: Input, _ x: Input, _ y: Output) {
+    tk_rotate(pairs, cos, sin, x, y)
+  }
   static func layerNorm(_ n: Int, _ x: Input, _ e: Float, scale: Input?, onePlus: Bool, shift: Input?, _ y: Output) {
     tk_layer_norm(n, x, e, scale, onePlus ? 1 : 0, shift, y)
   }
@@ -114,12 +117,14 @@ enum Door {
     tk_attention_pack(first, count, size, tokens, keys, values, bf16 ? 1 : 0, packedKeys, packedValues)
   }
   static func attention(
-    size: Int, rows: Int, first: Int, nextRows: Int, tokens: UnsafePointer<Int32>?, query: Input, scale: Float, panels: Int,
+    size: Int, rows: Int, first: Int, nextRows: Int, tokens: UnsafePointer<Int32>?, query: Input, scale: Float,
+    panels: Int,
     list: UnsafePointer<UInt32>, counts: UnsafePointer<UInt8>, keys: UnsafePointer<UInt32>,
     values: UnsafePointer<UInt32>, bf16: Bool, scratch: Output, output: Output, logSumExp: Output?
   ) {
     var block = tk_attention_block(
-      size: size, rows: rows, first: first, next_rows: nextRows, query_tokens: tokens, q: query, scale: scale, panels: panels,
+      size: size, rows: rows, first: first, next_rows: nextRows, query_tokens: tokens, q: query, scale: scale,
+      panels: panels,
       panel_list: list, panel_counts: counts, keys: keys, values: values, bf16: bf16 ? 1 : 0, scratch: scratch,
       out: output, log_sum_exp: logSumExp)
     tk_attention(&block)

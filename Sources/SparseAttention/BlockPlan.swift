@@ -12,6 +12,9 @@ public struct BlockPlan: Hashable, Sendable {
     /// Queries and keys in the same order.
     public init(order: Int, pattern: Int) { self.init(queryOrder: order, keyOrder: order, pattern: pattern) }
   }
+  /// The most blocks that a method may cut all tokens into: one pattern of as many takes 32 MiB.
+  public static let blockLimit = 16_384
+
   public var orders: [TokenOrder]
   public var patterns: [BlockPattern]
   public var heads: [Head]

@@ -84,4 +84,11 @@ public struct AttentionSite: Hashable, Sendable {
 
   /// Keys of the call.
   public var keyCount: Int { keyGrid?.count(of: layout) ?? layout.count }
+
+  /// The same in any layer and call: the key of plans that depend on neither.
+  public var anywhere: AttentionSite {
+    var site = self
+    (site.layer, site.layerCount, site.call) = (0, 1, DenoisingCall(step: 0, of: 1))
+    return site
+  }
 }

@@ -46,6 +46,26 @@ extension Tensor {
     return result
   }
 
+  /// Entries `indices` along `axis`, in that order, copied.
+  public func taking(_ indices: [Int], axis: Int) -> Tensor {
+    let extent = shape[axis]
+    precondition(indices.allSatisfy { $0 >= 0 && $0 < extent }, "indices outside axis \(axis) of \(shape)")
+    let outer = shape[..<axis].reduce(1, *), inner = shape[(axis + 1)...].reduce(1, *)
+    var newShape = shape
+    newShape[axis] = indices.count
+    let result = Tensor(uninitialized: newShape)
+    withFloats { source in
+      guard result.count > 0, let base = source.baseAddress else { return }
+      for o in 0..<outer {
+        for (position, index) in indices.enumerated() {
+          (result.storage.pointer + (o * indices.count + position) * inner)
+            .update(from: base + (o * extent + index) * inner, count: inner)
+        }
+      }
+    }
+    return result
+  }
+
   /// Equal parts along `axis`.
   public func chunked(_ parts: Int, axis: Int) -> [Tensor] {
     precondition(shape[axis] % parts == 0, "\(shape) does not divide into \(parts) along axis \(axis)")

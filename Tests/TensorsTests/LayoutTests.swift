@@ -94,6 +94,16 @@ struct LayoutTests {
     }
   }
 
+  @Test(arguments: shapes.filter { !$0.isEmpty && !$0.contains(0) }) func takingPicksEntriesInOrder(shape: [Int]) {
+    let tensor = counted(shape)
+    for axis in shape.indices {
+      let picked = [shape[axis] - 1, 0, shape[axis] / 2, 0]
+      let parts = picked.map { tensor.narrowed(axis: axis, $0..<$0 + 1) }
+      #expect(tensor.taking(picked, axis: axis) == Tensor.concatenated(parts, axis: axis))
+    }
+    #expect(tensor.slice(0..<1).taking([], axis: 0).count == 0)
+  }
+
   @Test func repeatedStacks() {
     let tensor = counted([2, 3])
     #expect(tensor.repeated(1) == tensor)

@@ -20,8 +20,17 @@ struct AttentionProjections {
   }
 
   /// Self-attention of `x` `[B, N, D]` through the engine.
-  func attend(_ x: Tensor, _ engine: any AttentionEngine, at site: AttentionSite) throws -> Tensor {
-    let attended = try engine(splitHeads(q(x), heads), splitHeads(k(x), heads), splitHeads(v(x), heads), at: site)
+  /// - Parameter compressor: shortens keys and values, where the layer does so.
+  func attend(
+    _ x: Tensor, _ engine: any AttentionEngine, at site: AttentionSite, compressor: KeyValueCompressor? = nil
+  ) throws -> Tensor {
+    var site = site, keys = k(x), values = v(x)
+    if let compressor {
+      site.keyGrid = try compressor.keyGrid(of: site.layout)
+      keys = try compressor(keys, of: site.layout)
+      values = try compressor(values, of: site.layout)
+    }
+    let attended = try engine(splitHeads(q(x), heads), splitHeads(keys, heads), splitHeads(values, heads), at: site)
     return out(mergeHeads(attended))
   }
 

@@ -13,6 +13,8 @@ public struct PixArtConfiguration: Decodable, Sendable {
   public var attentionBias: Bool?, activationFn: String?, normType: String?, normElementwiseAffine: Bool?
   public var normEps: Float?, interpolationScale: Float?, useAdditionalConditions: Bool?
   public var attentionType: String?, numEmbedsAdaNorm: Int?
+  /// Key/value compression, and whether it is in force: keys of our own, which diffusers does not have.
+  public var kvCompressConfig: KeyValueCompressionConfiguration?, kvCompress: Bool?
 
   public var heads: Int { numAttentionHeads ?? 16 }
   public var headSize: Int { attentionHeadDim ?? 72 }
@@ -27,6 +29,13 @@ public struct PixArtConfiguration: Decodable, Sendable {
   public var crossSize: Int { crossAttentionDim ?? 1152 }
   var epsilon: Float { normEps ?? 1e-6 }
   var scale: Float { interpolationScale ?? Float(max(sample / 64, 1)) }
+
+  /// What the checkpoint says of key/value compression.
+  func compression() throws -> CheckpointCompression {
+    try CheckpointCompression(
+      model: PixArtTransformer2DModel.className, layerCount: layers, configuration: kvCompressConfig,
+      isActive: kvCompress)
+  }
 
   func validate() throws {
     let model = PixArtTransformer2DModel.className
@@ -69,6 +78,8 @@ public struct PixArtTransformer2DModel: Denoiser {
   public let configuration: PixArtConfiguration
   /// Whether resolution and aspect ratio are inputs. Decided by the tensors, since published configurations err.
   public let usesAdditionalConditions: Bool
+  /// The layers that shorten keys and values; `nil` where none does.
+  public let compressed: CompressedLayers?
   let positionEmbedding: PatchEmbed
   let blocks: [PixArtBlock]
   let timestepEmbedder: TimestepEmbedding
@@ -79,16 +90,27 @@ public struct PixArtTransformer2DModel: Denoiser {
   let output: Linear
 
   public init(_ configuration: PixArtConfiguration, weights: WeightScope) throws {
+    try self.init(configuration, weights: weights, compression: nil)
+  }
+
+  /// - Parameter choice: which layers shorten keys and values; `nil` is what the checkpoint says.
+  public init(
+    _ configuration: PixArtConfiguration, weights: WeightScope, compression choice: KeyValueCompression?
+  ) throws {
     try configuration.validate()
     let size = configuration.size
     self.configuration = configuration
+    let compression = try configuration.compression(), compressed = try compression.layers(for: choice)
+    self.compressed = compressed
     positionEmbedding = try PatchEmbed(
       weights["pos_embed"], channels: configuration.inputChannels, patchSize: configuration.patch, size: size,
       sampleSize: configuration.sample, interpolationScale: configuration.scale)
-    blocks = try (0..<configuration.layers).map {
-      let scope = weights["transformer_blocks"][$0]
+    blocks = try (0..<configuration.layers).map { layer in
+      let scope = weights["transformer_blocks"][layer]
       defer { scope.releasePages() }
-      return try PixArtBlock(scope, configuration)
+      let compressor = try KeyValueCompressor.ofBlock(
+        layer, scope, size, compressed, mayLeaveWeights: choice != nil || !compression.isActive, model: Self.className)
+      return try PixArtBlock(scope, configuration, compressor)
     }
     let single = weights["adaln_single"], embedders = single["emb"]
     timestepEmbedder = try TimestepEmbedding(embedders["timestep_embedder"], 256, size)
@@ -155,11 +177,13 @@ public struct PixArtTransformer2DModel: Denoiser {
 /// (adaLN-single, paper section 2.3).
 struct PixArtBlock {
   let selfAttention: AttentionProjections, crossAttention: AttentionProjections
+  let compressor: KeyValueCompressor?
   let feedForward: FeedForward
   let scaleShiftTable: Tensor
   let epsilon: Float
 
-  init(_ weights: WeightScope, _ config: PixArtConfiguration) throws {
+  init(_ weights: WeightScope, _ config: PixArtConfiguration, _ compressor: KeyValueCompressor?) throws {
+    self.compressor = compressor
     let bias = config.attentionBias ?? true
     selfAttention = try AttentionProjections(weights["attn1"], config.size, heads: config.heads, bias: bias)
     crossAttention = try AttentionProjections(
@@ -179,7 +203,7 @@ struct PixArtBlock {
     let table = add(scaleShiftTable.reshaped(modulation.shape), modulation)
     let part = { modulationPart(table, $0) }
     var y = modulatedLayerNorm(x, epsilon: epsilon, scale: part(1), shift: part(0))
-    var x = gateAdd(x, gate: part(2), try selfAttention.attend(y, attention, at: site))
+    var x = gateAdd(x, gate: part(2), try selfAttention.attend(y, attention, at: site, compressor: compressor))
     x = add(x, crossAttention.attend(x, to: text, keyBias: keyBias))
     y = modulatedLayerNorm(x, epsilon: epsilon, scale: part(4), shift: part(3))
     return gateAdd(x, gate: part(5), feedForward(y))

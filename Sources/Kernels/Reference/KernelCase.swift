@@ -264,6 +264,18 @@ extension KernelCase {
     ) { Reference.groupNorm(x, groups: groups, epsilon: 1e-6, scale: scale, shift: shift, silu: true) }
   }
 
+  /// Depthwise sums and means over areas of `size` by `size` pixels of `[2, height, width, channels]`.
+  public static func areas(_ height: Int, _ width: Int, _ channels: Int, size: Int) -> [KernelCase] {
+    let x = caseTensor([2, height, width, channels], seed: 20)
+    let weight = caseTensor([size, size, channels], seed: 21), bias = caseTensor([channels], seed: 22)
+    return [
+      elementwise("area-sums", x.count, { areaSums(x, weight: weight, bias: bias) }) {
+        Reference.areas(x, size: size, weight: weight, bias: bias)
+      },
+      elementwise("area-means", x.count, { areaMeans(x, size: size) }) { Reference.areas(x, size: size) },
+    ]
+  }
+
   private static func elementwise(
     _ name: String, _ count: Int, tolerance: Double = 2e-6, _ run: @escaping @Sendable () -> Tensor,
     _ reference: @escaping @Sendable () -> Tensor
@@ -302,6 +314,9 @@ extension KernelCase {
     for (h, w, c, g) in [(1, 1, 16, 2), (5, 3, 12, 3), (40, 30, 64, 32)] {
       cases.append(.groupNorm(h, w, c, groups: g))
     }
+    for (h, w, c, size) in [(2, 2, 1, 2), (4, 6, 24, 2), (7, 9, 5, 2), (10, 5, 72, 3), (9, 17, 33, 8)] {
+      cases += areas(h, w, c, size: size)
+    }
     return cases + blockCorrectnessCases()
   }
 
@@ -328,6 +343,7 @@ extension KernelCase {
     }
     cases += [.activation(1024 * 4608, .geluTanh), .activation(1024 * 4608, .silu)] + norms(512, 1152)
     cases.append(.groupNorm(256, 256, 256, groups: 32))
+    cases += areas(64, 64, 1152, size: 2)
     return cases + blockSpeedCases()
   }
 }

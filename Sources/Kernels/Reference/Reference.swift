@@ -197,6 +197,33 @@ public enum Reference {
     return Tensor(q.shape, result)
   }
 
+  /// See ``areaSums(_:weight:bias:)`` and ``areaMeans(_:size:)``: sums with weights, means without.
+  public static func areas(_ x: Tensor, size: Int, weight: Tensor? = nil, bias: Tensor? = nil) -> Tensor {
+    let (batch, height, width, channels) = (x.shape[0], x.shape[1], x.shape[2], x.shape[3])
+    let extra = weight == nil ? size - 1 : 0,
+      shape = [batch, (height + extra) / size, (width + extra) / size, channels]
+    let (a, w, b) = (x.elements, weight?.elements, bias?.elements)
+    var result: [Float] = []
+    for sample in 0..<batch {
+      for y in 0..<shape[1] {
+        for x in 0..<shape[2] {
+          for c in 0..<channels {
+            var sum = 0.0, count = 0.0
+            for row in y * size..<min((y + 1) * size, height) {
+              for column in x * size..<min((x + 1) * size, width) {
+                let scale = w?[((row - y * size) * size + column - x * size) * channels + c] ?? 1
+                sum += Double(scale) * Double(a[((sample * height + row) * width + column) * channels + c])
+                count += 1
+              }
+            }
+            result.append(Float(weight == nil ? sum / count : sum + Double(b?[c] ?? 0)))
+          }
+        }
+      }
+    }
+    return Tensor(shape, result)
+  }
+
   /// See ``upsampledNearest2x(_:)``.
   public static func upsampledNearest2x(_ x: Tensor) -> Tensor {
     let (batch, height, width, channels) = (x.shape[0], x.shape[1], x.shape[2], x.shape[3]), a = x.elements
