@@ -64,7 +64,7 @@ let package = Package(
       name: "TestSupport", dependencies: ["Checkpoints", "Kernels", "SparseAttention"], path: "Tests/TestSupport"),
     .testTarget(name: "TensorsTests", dependencies: ["Tensors", "TestSupport"], exclude: ["Fixtures"]),
     .testTarget(name: "KernelsTests", dependencies: ["Kernels", "TestSupport"]),
-    .testTarget(name: "SparseAttentionTests", dependencies: ["SparseAttention", "TestSupport"]),
+    .testTarget(name: "SparseAttentionTests", dependencies: ["SparseAttention", "TestSupport"], exclude: ["Fixtures"]),
     .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "TestSupport"]),
     .testTarget(name: "TokenizersTests", dependencies: ["Tokenizers", "TestSupport"], exclude: ["Fixtures"]),
     .testTarget(name: "SchedulersTests", dependencies: ["Schedulers", "TestSupport"], exclude: ["Fixtures"]),

@@ -83,6 +83,16 @@ TK_INLINE void tk_gate_add_body(size_t count, const float *x, const float *gate,
 TK_DISPATCH(tk_gate_add, (size_t count, const float *x, const float *gate, const float *r, float *y),
             (count, x, gate, r, y))
 
+TK_INLINE void tk_rotate_body(size_t pairs, const float *cos, const float *sin, const float *x, float *y) {
+  for (size_t i = 0; i < pairs; i++) {
+    float even = x[2 * i], odd = x[2 * i + 1];
+    y[2 * i] = even * cos[i] - odd * sin[i];
+    y[2 * i + 1] = even * sin[i] + odd * cos[i];
+  }
+}
+TK_DISPATCH(tk_rotate, (size_t pairs, const float *cos, const float *sin, const float *x, float *y),
+            (pairs, cos, sin, x, y))
+
 // Sums run in 16 fixed lanes, so that every level adds in the same order.
 enum { LANES = 16 };
 TK_INLINE float sum_lanes(const float *lanes) {

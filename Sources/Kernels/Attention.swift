@@ -20,7 +20,8 @@ public func denseAttention(
   precondition(keyBias == nil || keyBias!.shape == [batch, keys], "attention: key bias \(keyBias!.shape)")
   precondition(scoreBias == nil || scoreBias!.shape == [heads, queries, keys], "attention: bias \(scoreBias!.shape)")
   if keyBias == nil && scoreBias == nil { return blockSparseAttention(q, k, v, scale: scale, precision: .float32) }
-  let packed = PackedHeads(k, v)
+  let packedKeys = PackedHeads(k.reshaped(-1, keys, size), transposed: false)
+  let packedValues = PackedHeads(v.reshaped(-1, keys, size), transposed: true)
   let block = 32, blocks = (queries + block - 1) / block
   return q.writing(q.shape) { query, output in
     withOptional(keyBias) { keyBias in
@@ -31,7 +32,7 @@ public func denseAttention(
           let scores = PackedBuffer<Float>(count: rows * keys), scaled = PackedBuffer<Float>(count: rows * size)
           for index in 0..<rows * size { scaled.pointer[index] = query[start + index] * scale }
           Door.gemm(
-            rows, keys, size, scaled.pointer, lda: size, packed.keys(pair), bias: nil, accumulate: false,
+            rows, keys, size, scaled.pointer, lda: size, packedKeys.head(pair), bias: nil, accumulate: false,
             scores.pointer, ldc: keys)
           for row in 0..<rows {
             let line = scores.pointer + row * keys
@@ -41,7 +42,7 @@ public func denseAttention(
             Door.softmax(keys, line, bias: keyBias.map { $0 + pair / heads * keys })
           }
           Door.gemm(
-            rows, size, keys, scores.pointer, lda: keys, packed.values(pair), bias: nil, accumulate: false,
+            rows, size, keys, scores.pointer, lda: keys, packedValues.head(pair), bias: nil, accumulate: false,
             output + start, ldc: size)
         }
       }
@@ -49,35 +50,33 @@ public func denseAttention(
   }
 }
 
-/// Keys `[B, h, M, d]` and values of the same shape, packed head by head as right-hand sides of the two products.
-private struct PackedHeads {
-  private let keyBuffer: PackedBuffer<Float>, valueBuffer: PackedBuffer<Float>
-  private let keyStride: Int, valueStride: Int
+/// Right-hand sides of products, packed head by head.
+struct PackedHeads {
+  private let buffer: PackedBuffer<Float>
+  private let stride: Int
 
-  init(_ k: Tensor, _ v: Tensor) {
-    let heads = k.shape[0] * k.shape[1], keys = k.shape[2], size = k.shape[3]
-    keyStride = Door.packedCount(outputs: keys, rounded: size)
-    valueStride = Door.packedCount(outputs: size, rounded: keys)
-    keyBuffer = PackedBuffer(count: heads * keyStride)
-    valueBuffer = PackedBuffer(count: heads * valueStride)
-    let keyPanels = (keys + Door.panel - 1) / Door.panel, valuePanels = (size + Door.panel - 1) / Door.panel
-    k.withFloats { k in
-      v.withFloats { v in
-        ThreadPool.shared.forEach(heads * (keyPanels + valuePanels)) { item in
-          let head = item / (keyPanels + valuePanels), panel = item % (keyPanels + valuePanels)
-          if panel < keyPanels {
-            Door.pack(
-              panel, keys, size, k.baseAddress! + head * keys * size, size, into: keyBuffer.pointer + head * keyStride)
-          } else {
-            Door.packTransposed(
-              panel - keyPanels, size, keys, v.baseAddress! + head * keys * size, size,
-              into: valueBuffer.pointer + head * valueStride)
-          }
+  /// - Parameters:
+  ///   - x: `[h, M, d]`.
+  ///   - transposed: whether a product sums over the tokens, as that of probabilities and values, rather than over
+  ///     channels, as that of queries and keys.
+  init(_ x: Tensor, transposed: Bool) {
+    let (heads, tokens, size) = (x.shape[0], x.shape[1], x.shape[2])
+    let outputs = transposed ? size : tokens, inputs = transposed ? tokens : size
+    let stride = Door.packedCount(outputs: outputs, rounded: inputs)
+    let buffer = PackedBuffer<Float>(count: heads * stride)
+    let panels = (outputs + Door.panel - 1) / Door.panel
+    x.withFloats { x in
+      ThreadPool.shared.forEach(heads * panels) { item in
+        let source = x.baseAddress! + item / panels * tokens * size, target = buffer.pointer + item / panels * stride
+        if transposed {
+          Door.packTransposed(item % panels, outputs, inputs, source, size, into: target)
+        } else {
+          Door.pack(item % panels, outputs, inputs, source, size, into: target)
         }
       }
     }
+    (self.buffer, self.stride) = (buffer, stride)
   }
 
-  func keys(_ head: Int) -> Input { Input(keyBuffer.pointer + head * keyStride) }
-  func values(_ head: Int) -> Input { Input(valueBuffer.pointer + head * valueStride) }
+  func head(_ index: Int) -> Input { Input(buffer.pointer + index * stride) }
 }

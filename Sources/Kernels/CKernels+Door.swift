@@ -86,6 +86,9 @@ enum Door {
   static func gateAdd(_ count: Int, _ x: Input, _ gate: Input, _ r: Input, _ y: Output) {
     tk_gate_add(count, x, gate, r, y)
   }
+  static func rotate(_ pairs: Int, _ cos: Input, _ sin: Input, _ x: Input, _ y: Output) {
+    tk_rotate(pairs, cos, sin, x, y)
+  }
   static func layerNorm(_ n: Int, _ x: Input, _ e: Float, scale: Input?, onePlus: Bool, shift: Input?, _ y: Output) {
     tk_layer_norm(n, x, e, scale, onePlus ? 1 : 0, shift, y)
   }

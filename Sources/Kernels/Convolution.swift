@@ -1,10 +1,11 @@
 import Tensors
 
-/// The weights of a 2-D convolution, `[outputs, inputs, kernel, kernel]` as checkpoints store them, packed for
-/// channels-last pixels: one product per kernel row, whose inner length is `kernel * inputs`.
+/// The weights of a 2-D convolution, `[outputs, inputs, kernel, kernel]` as checkpoints store them, or of a 3-D one with
+/// frames before rows, packed for channels-last pixels: one product per kernel row, of length `kernel * inputs`.
 public struct PreparedConvolution: Sendable {
-  public let outputs: Int, inputs: Int, kernelHeight: Int, kernelWidth: Int
+  public let outputs: Int, inputs: Int, kernelFrames: Int, kernelHeight: Int, kernelWidth: Int
   public let precision: Precision
+  /// Frame by frame, row by row.
   enum Storage: Sendable {
     case float32([PackedBuffer<Float>])
     case bfloat16([PackedBuffer<UInt32>])
@@ -12,24 +13,26 @@ public struct PreparedConvolution: Sendable {
   let storage: Storage
 
   public init(_ weight: Tensor, precision: Precision) {
-    precondition(weight.shape.count == 4, "a 2-D convolution has four axes, found \(weight.shape)")
+    precondition((4...5).contains(weight.shape.count), "a convolution has four or five axes, found \(weight.shape)")
+    let extents = weight.shape.suffix(weight.shape.count - 2)
     (outputs, inputs) = (weight.shape[0], weight.shape[1])
-    (kernelHeight, kernelWidth) = (weight.shape[2], weight.shape[3])
+    kernelFrames = extents.count == 3 ? extents.first! : 1
+    (kernelHeight, kernelWidth) = (weight.shape[weight.shape.count - 2], weight.shape[weight.shape.count - 1])
     self.precision = precision
-    let (n, k) = (outputs, kernelWidth * inputs)
-    // [kernelHeight, outputs, kernelWidth, inputs]
-    let rows = weight.permuted(2, 0, 3, 1)
+    let (n, k, kernelRows) = (outputs, kernelWidth * inputs, kernelFrames * kernelHeight)
+    // [kernelFrames * kernelHeight, outputs, kernelWidth, inputs]
+    let rows = weight.reshaped(outputs, inputs, kernelRows, kernelWidth).permuted(2, 0, 3, 1)
     switch precision {
     case .float32:
       storage = .float32(
-        (0..<kernelHeight).map { row in
+        (0..<kernelRows).map { row in
           rows[at: row].withFloats { w in
             pack(n, k) { Door.pack($0, n, k, w.baseAddress!, k, into: $1) }
           }
         })
     case .bfloat16:
       storage = .bfloat16(
-        (0..<kernelHeight).map { row in
+        (0..<kernelRows).map { row in
           rows[at: row].withFloats { w in
             pack(n, (k + 1) / 2) { Door.packBF16($0, n, k, w.baseAddress!, k, into: $1) }
           }
@@ -59,66 +62,114 @@ public struct Padding: Sendable, Equatable {
 public func conv2d(
   _ x: Tensor, _ weight: PreparedConvolution, bias: Tensor? = nil, stride: Int = 1, padding: Padding = .all(0)
 ) -> Tensor {
-  precondition(x.shape.count == 4 && x.shape[3] == weight.inputs, "conv2d: input \(x.shape), \(weight.inputs) channels")
-  let (batch, height, width, channels) = (x.shape[0], x.shape[1], x.shape[2], x.shape[3])
+  precondition(weight.kernelFrames == 1, "conv2d: a kernel of \(weight.kernelFrames) frames")
+  return convolve([x], before: 0, weight, bias, frameStride: 1, stride, padding)
+}
+
+/// 3-D convolution of one clip of channels-last frames.
+/// - Parameters:
+///   - clips: pieces `[F, H, W, inputs]` that follow one another; they are not copied together.
+///   - before: frames of zeros before the first.
+///   - bias: `[outputs]`.
+///   - frameStride: frames between two results.
+///   - padding: of rows and columns.
+/// - Returns: `[F', H', W', outputs]` with `F' = (before + frames - kernel) / stride + 1`.
+public func conv3d(
+  _ clips: [Tensor], before: Int = 0, _ weight: PreparedConvolution, bias: Tensor? = nil, frameStride: Int = 1,
+  padding: Padding = .all(0)
+) -> Tensor {
+  convolve(clips, before: before, weight, bias, frameStride: frameStride, 1, padding)
+}
+
+/// Both convolutions; the frames of a 2-D one are its batch.
+private func convolve(
+  _ clips: [Tensor], before: Int, _ weight: PreparedConvolution, _ bias: Tensor?, frameStride: Int, _ stride: Int,
+  _ padding: Padding
+) -> Tensor {
+  let x = clips[0], frames = clips.reduce(0) { $0 + $1.shape[0] }
+  for clip in clips {
+    precondition(
+      clip.shape.count == 4 && clip.shape[3] == weight.inputs && clip.shape.dropFirst() == x.shape.dropFirst(),
+      "convolution: input \(clip.shape) beside \(x.shape), \(weight.inputs) channels")
+  }
+  let (height, width, channels) = (x.shape[1], x.shape[2], x.shape[3])
   let paddedHeight = height + padding.top + padding.bottom, paddedWidth = width + padding.left + padding.right
   precondition(
-    paddedHeight >= weight.kernelHeight && paddedWidth >= weight.kernelWidth, "conv2d: \(x.shape) is too small")
+    paddedHeight >= weight.kernelHeight && paddedWidth >= weight.kernelWidth
+      && before < weight.kernelFrames && before + frames >= weight.kernelFrames,
+    "convolution: \(frames) frames of \(x.shape) are too small")
+  let outFrames = (before + frames - weight.kernelFrames) / frameStride + 1
   let outHeight = (paddedHeight - weight.kernelHeight) / stride + 1
   let outWidth = (paddedWidth - weight.kernelWidth) / stride + 1
   let n = weight.outputs, k = weight.kernelWidth * channels
   let rowLength = paddedWidth * channels
 
   func products<T: BitwiseCopyable>(
-    _ padded: PackedBuffer<T>, _ bias: Input?, _ output: Output,
-    _ product: (_ kernelRow: Int, _ a: UnsafePointer<T>, _ c: Output) -> Void
+    _ padded: PackedBuffer<T>, _ output: Output,
+    _ product: (_ kernelRow: Int, _ a: UnsafePointer<T>, _ c: Output, _ isFirst: Bool) -> Void
   ) {
-    ThreadPool.shared.forEach(batch * outHeight) { item in
-      let b = item / outHeight, y = item % outHeight
-      for kernelRow in 0..<weight.kernelHeight {
-        let a = padded.pointer + ((b * paddedHeight) + y * stride + kernelRow) * rowLength
-        product(kernelRow, a, output + item * outWidth * n)
+    ThreadPool.shared.forEach(outFrames * outHeight) { item in
+      let t = item / outHeight, y = item % outHeight
+      var isFirst = true
+      // Frames of zeros add nothing.
+      for tap in 0..<weight.kernelFrames where t * frameStride + tap >= before {
+        for row in 0..<weight.kernelHeight {
+          let frame = t * frameStride + tap - before
+          let a = padded.pointer + (frame * paddedHeight + y * stride + row) * rowLength
+          product(tap * weight.kernelHeight + row, a, output + item * outWidth * n, isFirst)
+          isFirst = false
+        }
       }
     }
   }
 
-  return x.writing([batch, outHeight, outWidth, n]) { input, output in
+  return x.writing([outFrames, outHeight, outWidth, n]) { _, output in
     withOptional(bias) { bias in
       switch weight.storage {
       case .float32(let packed):
-        let padded = pad(input, x.shape, padding, Float(0)) { $1.update(from: $0, count: $2) }
-        products(padded, bias, output) { row, a, c in
+        let padded = pad(clips, padding, Float(0)) { $1.update(from: $0, count: $2) }
+        products(padded, output) { row, a, c, isFirst in
           Door.gemm(
-            outWidth, n, k, a, lda: stride * channels, packed[row].pointer, bias: bias, accumulate: row > 0, c, ldc: n)
+            outWidth, n, k, a, lda: stride * channels, packed[row].pointer, bias: bias, accumulate: !isFirst, c,
+            ldc: n)
         }
       case .bfloat16(let packed):
-        let padded = pad(input, x.shape, padding, UInt16(0)) { Door.rowsToBF16(1, $2, $0, $2, $1, $2) }
-        products(padded, bias, output) { row, a, c in
+        let padded = pad(clips, padding, UInt16(0)) { Door.rowsToBF16(1, $2, $0, $2, $1, $2) }
+        products(padded, output) { row, a, c, isFirst in
           Door.gemmBF16(
-            outWidth, n, k, a, lda: stride * channels, packed[row].pointer, bias: bias, accumulate: row > 0, c, ldc: n)
+            outWidth, n, k, a, lda: stride * channels, packed[row].pointer, bias: bias, accumulate: !isFirst, c,
+            ldc: n)
         }
       }
     }
   }
 }
 
-/// Copies `[B, H, W, C]` into a frame of zeros, row by row. One element more is allocated, for reads in pairs.
+/// Copies clips `[F, H, W, C]` one after another into frames of zeros, row by row. One element more is allocated, for
+/// reads in pairs.
 private func pad<T: BitwiseCopyable>(
-  _ x: Input, _ shape: [Int], _ padding: Padding, _ zero: T, _ copy: (Input, UnsafeMutablePointer<T>, Int) -> Void
+  _ clips: [Tensor], _ padding: Padding, _ zero: T, _ copy: (Input, UnsafeMutablePointer<T>, Int) -> Void
 ) -> PackedBuffer<T> {
-  let (batch, height, width, channels) = (shape[0], shape[1], shape[2], shape[3])
+  let (height, width, channels) = (clips[0].shape[1], clips[0].shape[2], clips[0].shape[3])
+  let frames = clips.reduce(0) { $0 + $1.shape[0] }
   let paddedHeight = height + padding.top + padding.bottom
   let rowLength = (width + padding.left + padding.right) * channels
-  let buffer = PackedBuffer<T>(count: batch * paddedHeight * rowLength + 1)
-  buffer.pointer[batch * paddedHeight * rowLength] = zero
-  ThreadPool.shared.forEach(batch * paddedHeight) { item in
-    let row = buffer.pointer + item * rowLength
-    let y = item % paddedHeight - padding.top
-    guard y >= 0, y < height else { return row.update(repeating: zero, count: rowLength) }
-    row.update(repeating: zero, count: padding.left * channels)
-    let source = x + (item / paddedHeight * height + y) * width * channels
-    copy(source, row + padding.left * channels, width * channels)
-    (row + (padding.left + width) * channels).update(repeating: zero, count: padding.right * channels)
+  let buffer = PackedBuffer<T>(count: frames * paddedHeight * rowLength + 1)
+  buffer.pointer[frames * paddedHeight * rowLength] = zero
+  var first = 0
+  for clip in clips {
+    clip.withFloats { x in
+      ThreadPool.shared.forEach(clip.shape[0] * paddedHeight) { item in
+        let row = buffer.pointer + (first * paddedHeight + item) * rowLength
+        let y = item % paddedHeight - padding.top
+        guard y >= 0, y < height else { return row.update(repeating: zero, count: rowLength) }
+        row.update(repeating: zero, count: padding.left * channels)
+        let source = x.baseAddress! + (item / paddedHeight * height + y) * width * channels
+        copy(source, row + padding.left * channels, width * channels)
+        (row + (padding.left + width) * channels).update(repeating: zero, count: padding.right * channels)
+      }
+    }
+    first += clip.shape[0]
   }
   return buffer
 }

@@ -69,6 +69,31 @@ public func gateAdd(_ x: Tensor, gate: Tensor, _ residual: Tensor) -> Tensor {
   }
 }
 
+/// Turns neighbouring channels by angles: rotary position embedding (Su et al. 2021, arXiv:2104.09864), pairs
+/// `(2i, 2i + 1)`.
+/// - Parameters:
+///   - x: `[..., N, d]`.
+///   - cos, sin: `[N, d / 2]`, of each token's angles.
+public func rotated(_ x: Tensor, cos: Tensor, sin: Tensor) -> Tensor {
+  let size = x.shape[x.shape.count - 1], tokens = x.shape[x.shape.count - 2]
+  precondition(cos.shape == [tokens, size / 2] && sin.shape == cos.shape && size % 2 == 0, "\(x.shape), \(cos.shape)")
+  let block = max(1, blockSize / size)
+  return x.writing(x.shape) { input, output in
+    cos.withFloats { cos in
+      sin.withFloats { sin in
+        let rows = x.count / size
+        ThreadPool.shared.forEach((rows + block - 1) / block) { item in
+          for row in item * block..<min((item + 1) * block, rows) {
+            let angle = row % tokens * (size / 2)
+            Door.rotate(
+              size / 2, cos.baseAddress! + angle, sin.baseAddress! + angle, input + row * size, output + row * size)
+          }
+        }
+      }
+    }
+  }
+}
+
 /// Which `[B, D]` (or `[1, D]`) vector belongs to which row of `[B, N, D]`.
 struct RowModulation {
   let width: Int, rows: Int, rowsPerVector: Int

@@ -24,3 +24,63 @@ public struct Conv2d: Sendable {
     conv2d(x, weight, bias: bias, stride: stride, padding: padding)
   }
 }
+
+/// 3-D convolution of a clip of channels-last frames that never looks ahead: with a kernel of `k` frames each result
+/// sees its own frame and the `k - 1` before it, zeros before the first. Clips may come in chunks: what later ones
+/// need is left in a ``CausalMemory``, and the results are those of one clip.
+/// Checkpoint: `weight` `[outputs, inputs, kt, kh, kw]`, `bias` `[outputs]` (Wan's `WanCausalConv3d`).
+public struct CausalConv3d: Sendable {
+  let weight: PreparedConvolution
+  let bias: Tensor
+  let padding: Padding
+  let key: String
+
+  /// - Parameter kernel: frames, rows, columns; rows and columns are padded to keep their number.
+  public init(_ weights: WeightScope, _ inputs: Int, _ outputs: Int, kernel: [Int]) throws {
+    weight = PreparedConvolution(
+      try weights.tensor("weight", outputs, inputs, kernel[0], kernel[1], kernel[2]), precision: weights.precision)
+    bias = try weights.tensor("bias", outputs)
+    padding = Padding(top: kernel[1] / 2, left: kernel[2] / 2, bottom: kernel[1] / 2, right: kernel[2] / 2)
+    key = weights.path
+  }
+
+  /// `[F, H, W, inputs]` to `[F, H, W, outputs]`.
+  public func callAsFunction(_ x: Tensor, memory: CausalMemory) -> Tensor {
+    let reach = weight.kernelFrames - 1
+    guard reach > 0 else { return conv3d([x], weight, bias: bias, padding: padding) }
+    let past = memory[key]
+    let clips = (past.map { [$0] } ?? []) + [x]
+    let result = conv3d(
+      clips, before: reach - (past?.shape[0] ?? 0), weight, bias: bias, padding: padding)
+    memory[key] = CausalMemory.last(reach, of: clips)
+    return result
+  }
+
+  /// Every second frame of a clip whose results see the frames 0, 1, 2; 2, 3, 4; ... and no zeros.
+  public func halvingFrames(_ clips: [Tensor]) -> Tensor {
+    conv3d(clips, weight, bias: bias, frameStride: 2, padding: padding)
+  }
+}
+
+/// What causal layers keep of earlier chunks: their last frames, by the layer's path.
+public final class CausalMemory {
+  private var frames: [String: Tensor] = [:]
+  public init() {}
+
+  /// `[F, H, W, C]`, or `nil` before the first chunk.
+  public subscript(key: String) -> Tensor? {
+    get { frames[key] }
+    set { frames[key] = newValue }
+  }
+
+  /// The last `count` frames of clips that follow one another, as a copy of their own.
+  public static func last(_ count: Int, of clips: [Tensor]) -> Tensor {
+    var parts: [Tensor] = [], left = count
+    for clip in clips.reversed() where left > 0 {
+      let taken = min(left, clip.shape[0])
+      parts.insert(clip.slice(clip.shape[0] - taken..<clip.shape[0]), at: 0)
+      left -= taken
+    }
+    return Tensor.concatenated(parts)
+  }
+}

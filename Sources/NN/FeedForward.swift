@@ -2,14 +2,15 @@ import Checkpoints
 import Kernels
 import Tensors
 
-/// Linear, activation, linear, with a hidden size of four times the width. Checkpoint: `net.0.proj`, `net.2`
+/// Linear, activation, linear. Checkpoint: `net.0.proj`, `net.2`
 /// (diffusers `FeedForward` with `activation_fn` `gelu` or `gelu-approximate`).
 public struct FeedForward: Sendable {
   let input: Linear, output: Linear, activation: Activation
 
-  public init(_ weights: WeightScope, _ size: Int, activation: Activation) throws {
-    input = try Linear(weights["net"][0]["proj"], size, 4 * size)
-    output = try Linear(weights["net"][2], 4 * size, size)
+  /// - Parameter hidden: width between the two; four times the size by default.
+  public init(_ weights: WeightScope, _ size: Int, hidden: Int? = nil, activation: Activation) throws {
+    input = try Linear(weights["net"][0]["proj"], size, hidden ?? 4 * size)
+    output = try Linear(weights["net"][2], hidden ?? 4 * size, size)
     self.activation = activation
   }
 

@@ -16,7 +16,12 @@ public struct Linear: Sendable {
   /// A linear layer stored as a convolution whose kernel covers its input once, `[outputs, inputs, p, p]`: its inputs
   /// are patches flattened in the order channel, row, column.
   public init(patches weights: WeightScope, channels: Int, patch: Int, _ outputs: Int, bias: Bool = true) throws {
-    let stored = try weights.stored("weight", [outputs, channels, patch, patch])
+    try self.init(patches: weights, channels: channels, extents: [patch, patch], outputs, bias: bias)
+  }
+
+  /// The same for patches of any extents, such as `[frames, rows, columns]`.
+  public init(patches weights: WeightScope, channels: Int, extents: [Int], _ outputs: Int, bias: Bool = true) throws {
+    let stored = try weights.stored("weight", [outputs, channels] + extents)
     weight = PreparedMatrix(stored, precision: weights.precision)
     self.bias = bias ? try weights.tensor("bias", outputs) : nil
   }

@@ -65,6 +65,25 @@ public func unpatchify(_ x: Tensor, height: Int, width: Int, patchSize p: Int) -
     .reshaped(batch, channels, height * p, width * p)
 }
 
+/// Latents `[B, C, F, H, W]` to patches `[B, F/pt * H/ph * W/pw, C * pt * ph * pw]`.
+/// - Parameter patch: `[pt, ph, pw]`.
+public func patchify(_ x: Tensor, patch: [Int]) -> Tensor {
+  let (batch, channels, p) = (x.shape[0], x.shape[1], patch)
+  let grid = (0..<3).map { x.shape[$0 + 2] / p[$0] }
+  precondition((0..<3).allSatisfy { grid[$0] * p[$0] == x.shape[$0 + 2] }, "\(x.shape) does not divide into \(p)")
+  return x.reshaped(batch, channels, grid[0], p[0], grid[1], p[1], grid[2], p[2]).permuted(0, 2, 4, 6, 1, 3, 5, 7)
+    .reshaped(batch, grid.reduce(1, *), channels * p.reduce(1, *))
+}
+
+/// Tokens `[B, f * h * w, pt * ph * pw * C]` to latents `[B, C, f * pt, h * ph, w * pw]`: within a token, frame, row,
+/// column, channel.
+/// - Parameters: grid: `[f, h, w]`; patch: `[pt, ph, pw]`.
+public func unpatchify(_ x: Tensor, grid: [Int], patch p: [Int]) -> Tensor {
+  let (batch, channels) = (x.shape[0], x.shape[2] / p.reduce(1, *))
+  return x.reshaped(batch, grid[0], grid[1], grid[2], p[0], p[1], p[2], channels).permuted(0, 7, 1, 4, 2, 5, 3, 6)
+    .reshaped(batch, channels, grid[0] * p[0], grid[1] * p[1], grid[2] * p[2])
+}
+
 /// `[B, N, h * d]` to `[B, h, N, d]`.
 public func splitHeads(_ x: Tensor, _ heads: Int) -> Tensor {
   x.reshaped(x.shape[0], x.shape[1], heads, x.shape[2] / heads).permuted(0, 2, 1, 3)

@@ -57,6 +57,20 @@ let bound = 1e-5
     #expect(relativeL2(result, fixture.tensor("output.\(name).sample").slice(sample..<sample + 1)) <= bound)
   }
 
+  @Test(arguments: ["clip", "image", "odd"])
+  func wan(_ name: String) throws {
+    let fixture = try Fixture("wan")
+    let model = try WanTransformer3DModel(fixture.configuration(WanConfiguration.self), weights: fixture.weights())
+    try fixture.store.verifyAllRead { !$0.hasPrefix("weights.") }
+    let engine = PlannedAttention(precision: .float32)
+    let result = try model(
+      fixture.tensor("input.\(name).latents"), timestep: fixture.tensor("input.\(name).timestep").elements[0],
+      conditioning: fixture.tensor("input.\(name).encoder_hidden_states"), call: DenoisingCall(step: 0, of: 1),
+      attention: engine)
+    #expect(relativeL2(result, fixture.tensor("output.\(name).sample")) <= bound)
+    if name == "clip" { #expect(relativeL2(result, fixture.tensor("output.clip.expanded")) <= bound) }
+  }
+
   @Test func batchesEqualSingles() throws {
     let fixture = try Fixture("dit")
     let model = try DiTTransformer2DModel(fixture.configuration(DiTConfiguration.self), weights: fixture.weights())
@@ -89,10 +103,12 @@ let bound = 1e-5
 }
 
 @Suite struct TextEncoderGoldenTests {
-  @Test(arguments: ["t5_encoder", "t5_encoder_relu"])
+  @Test(arguments: ["t5_encoder", "t5_encoder_relu", "umt5_encoder"])
   func t5(_ file: String) throws {
     let fixture = try Fixture(file)
-    let encoder = try T5EncoderModel(fixture.configuration(T5Configuration.self), weights: fixture.weights())
+    let encoder = try T5EncoderModel(
+      fixture.configuration(T5Configuration.self), family: file == "umt5_encoder" ? .umt5 : .t5,
+      weights: fixture.weights())
     let ids = fixture.integers("input.padded.input_ids"), mask = fixture.integers("input.padded.attention_mask")
     let sequences = (0..<2).map { row in (0..<20).filter { mask[row * 20 + $0] == 1 }.map { ids[row * 20 + $0] } }
     let results = try encoder(sequences + [fixture.integers("input.long.input_ids")])
@@ -103,6 +119,53 @@ let bound = 1e-5
       #expect(relativeL2(results[row], real) <= bound)
     }
     #expect(relativeL2(results[2], fixture.tensor("output.long.last_hidden_state")) <= bound)
+  }
+}
+
+@Suite struct VideoAutoencoderGoldenTests {
+  private static let files = ["autoencoder_kl_wan", "autoencoder_kl_wan_residual"]
+
+  private func load(_ file: String) throws -> (Fixture, AutoencoderKLWan) {
+    let fixture = try Fixture(file)
+    return (
+      fixture,
+      try AutoencoderKLWan(fixture.configuration(AutoencoderKLWanConfiguration.self), weights: fixture.weights())
+    )
+  }
+
+  @Test(arguments: files)
+  func codesClips(_ file: String) throws {
+    let (fixture, model) = try load(file)
+    let latents = fixture.tensor("input.decode.latents"), expected = fixture.tensor("output.decode.sample")
+    let decoder = try model.decoder()
+    let decoded = decoder(latents)
+    #expect(decoded.shape[2] == 17 && relativeL2(decoded, expected) <= bound)
+    // In chunks of any length, and at once: the same.
+    for frames in [2, 5] { #expect(relativeL2(decoder(latents, framesPerChunk: frames), decoded) <= 1e-6) }
+    var counts: [Int] = []
+    try decoder.decode(latents) { counts.append($0.shape[0]) }
+    #expect(counts == [1, 4, 4, 4, 4])
+    let (mean, logVariance) = try model.encoder()(fixture.tensor("input.encode.sample"))
+    #expect(relativeL2(mean, fixture.tensor("output.encode.mean")) <= bound)
+    #expect(relativeL2(logVariance, fixture.tensor("output.encode.logvar")) <= bound)
+    try fixture.store.verifyAllRead { !$0.hasPrefix("weights.") }
+  }
+
+  @Test(arguments: files)
+  func tiles(_ file: String) throws {
+    let (fixture, model) = try load(file)
+    let decoded = try model.decoder()(
+      fixture.tensor("input.decode.latents"), tiles: TileGeometry(latentSize: 4, pixelSize: 16))
+    #expect(relativeL2(decoded, fixture.tensor("output.decode.tiled")) <= bound)
+  }
+
+  @Test func latentsAreBroughtToTheirOwnScale() throws {
+    let (_, model) = try load("autoencoder_kl_wan")
+    let latents = Tensor([1, 3, 1, 1, 2], [1, 2, 1, 2, 1, 2])
+    let scaled = try model.decoder().unnormalized(latents).elements
+    for (value, expected) in zip(scaled, [1.6, 3.1, 0.5, 1.2, 1.4, 2.5]) {
+      #expect(abs(value - Float(expected)) < 1e-6)
+    }
   }
 }
 

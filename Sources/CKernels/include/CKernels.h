@@ -48,6 +48,9 @@ void tk_scale_add(size_t count, float a, const float *x, float b, float *y);
 /// y[c] = x[c] + gate[c] * r[c] for one row.
 void tk_gate_add(size_t count, const float *x, const float *gate, const float *r, float *y);
 
+/// Turns neighbouring pairs: y[2i] = x[2i] cos[i] - x[2i+1] sin[i], y[2i+1] = x[2i] sin[i] + x[2i+1] cos[i].
+void tk_rotate(size_t pairs, const float *cos, const float *sin, const float *x, float *y);
+
 // Rows of `count` values.
 /// y = (x - mean) / sqrt(variance + epsilon) * scale + shift; null scale means 1, null shift 0; `one_plus` adds 1 to scale.
 void tk_layer_norm(size_t count, const float *x, float epsilon, const float *scale, int one_plus, const float *shift,

@@ -37,7 +37,7 @@ extension AutoencoderKL.Decoder {
   /// - Parameter latents: un-scaled, `[B, C, H, W]`.
   /// - Returns: `[B, 3, H', W']`. Not equal to decoding at once: each tile is normalised by itself.
   public func tiled(_ latents: Tensor, _ tiles: TileGeometry) -> Tensor {
-    mapTiles(latents.permuted(0, 2, 3, 1), tiles.decoding, decode).permuted(0, 3, 1, 2)
+    mapTiles(latents.permuted(0, 2, 3, 1), tiles.decoding) { decode($1) }.permuted(0, 3, 1, 2)
   }
 }
 
@@ -45,19 +45,20 @@ extension AutoencoderKL.Encoder {
   /// Encodes tile by tile, as ``AutoencoderKL/Decoder/tiled(_:_:)`` decodes.
   /// - Parameter images: `[B, 3, H, W]`, values -1...1.
   public func tiled(_ images: Tensor, _ tiles: TileGeometry) -> (mean: Tensor, logVariance: Tensor) {
-    split(mapTiles(images.permuted(0, 2, 3, 1), tiles.encoding, moments))
+    split(mapTiles(images.permuted(0, 2, 3, 1), tiles.encoding) { moments($1) })
   }
 }
 
-/// Applies `body` to overlapping tiles of `x` `[B, H, W, C]` and joins the results.
-private func mapTiles(_ x: Tensor, _ axis: TileGeometry.Axis, _ body: (Tensor) -> Tensor) -> Tensor {
+/// Applies `body` to overlapping tiles of `x` `[B, H, W, C]`, numbered row by row, and joins the results.
+func mapTiles(_ x: Tensor, _ axis: TileGeometry.Axis, _ body: (_ index: Int, Tensor) -> Tensor) -> Tensor {
   let height = x.shape[1], width = x.shape[2]
-  var rows: [Tensor] = [], above: [Tensor] = []
+  var rows: [Tensor] = [], above: [Tensor] = [], index = 0
   for top in stride(from: 0, to: height, by: axis.step) {
     let band = x.narrowed(axis: 1, top..<min(top + axis.size, height))
     var results: [Tensor] = []
     for left in stride(from: 0, to: width, by: axis.step) {
-      results.append(body(band.narrowed(axis: 2, left..<min(left + axis.size, width))))
+      results.append(body(index, band.narrowed(axis: 2, left..<min(left + axis.size, width))))
+      index += 1
     }
     var kept: [Tensor] = []
     for column in results.indices {

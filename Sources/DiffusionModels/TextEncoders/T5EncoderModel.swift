@@ -1,12 +1,20 @@
-// T5 encoder (Raffel et al. 2020, arXiv:1910.10683), version 1.1 with gated GELU.
-// Upstream: transformers, models/t5/modeling_t5.py.
+// T5 encoder (Raffel et al. 2020, arXiv:1910.10683), version 1.1 with gated GELU, and UMT5 (Chung et al. 2023,
+// arXiv:2304.09151), which is T5 with relative positions of its own in every layer.
+// Upstream: transformers, models/t5/modeling_t5.py and models/umt5/modeling_umt5.py.
 import Checkpoints
 import Foundation
 import Kernels
 import NN
 import Tensors
 
-/// `config.json` of a `T5EncoderModel`. Absent keys have the class's defaults.
+/// Which of the two families an encoder is of.
+public enum T5Family: String, Sendable {
+  case t5 = "T5EncoderModel"
+  case umt5 = "UMT5EncoderModel"
+}
+
+/// `config.json` of a `T5EncoderModel` or `UMT5EncoderModel`. Absent keys have the defaults of `T5Config`; published
+/// folders name them all.
 public struct T5Configuration: Decodable, Sendable {
   public var dModel: Int?, dKv: Int?, dFf: Int?, numLayers: Int?, numHeads: Int?, vocabSize: Int?
   public var relativeAttentionNumBuckets: Int?, relativeAttentionMaxDistance: Int?
@@ -35,8 +43,8 @@ public struct T5Configuration: Decodable, Sendable {
     }
   }
 
-  func validate() throws {
-    let model = T5EncoderModel.className
+  func validate(_ family: T5Family) throws {
+    let model = family.rawValue
     try check(model, "d_model", width, in: 1...65536)
     try check(model, "d_kv", headSize, in: 1...4096)
     try check(model, "d_ff", hiddenSize, in: 1...1_048_576)
@@ -54,11 +62,13 @@ public struct T5EncoderModel {
   public static let className = "T5EncoderModel"
 
   public let configuration: T5Configuration
+  public let family: T5Family
   private let weights: WeightScope
   private let activation: Activation, isGated: Bool
 
-  public init(_ configuration: T5Configuration, weights: WeightScope) throws {
-    try configuration.validate()
+  public init(_ configuration: T5Configuration, family: T5Family = .t5, weights: WeightScope) throws {
+    try configuration.validate(family)
+    self.family = family
     (activation, isGated) = try configuration.feedForward()
     self.configuration = configuration
     self.weights = weights
@@ -79,14 +89,18 @@ public struct T5EncoderModel {
     encoder.skip("embed_tokens.weight")
     for id in sequences.joined() where id < 0 || id >= config.vocabulary {
       throw ModelError.invalid(
-        model: Self.className, key: "token id", value: String(id), expected: "less than vocab_size \(config.vocabulary)"
+        model: family.rawValue, key: "token id", value: String(id),
+        expected: "less than vocab_size \(config.vocabulary)"
       )
     }
     var states = sequences.map { embedding.rows($0).reshaped(1, $0.count, config.width) }
-    let biases = try relativeBiases(Set(sequences.map(\.count)))
+    let lengths = Set(sequences.map(\.count))
+    var biases: [Int: Tensor] = [:]
     for layer in 0..<config.layers {
       try progress(layer)
       let scope = encoder["block"][layer]["layer"]
+      // T5 has the first layer's positions in all layers.
+      if layer == 0 || family == .umt5 { biases = try relativeBiases(lengths, layer: layer) }
       let attention = try T5SelfAttention(scope[0], config)
       let feedForward = try T5FeedForward(scope[1], config, activation, isGated: isGated)
       states = states.map { feedForward(attention($0, bias: biases[$0.shape[1]]!)) }
@@ -96,10 +110,10 @@ public struct T5EncoderModel {
     return states.map { norm($0) }
   }
 
-  /// The learned bias by relative position, shared by all layers: `[h, L, L]` for each length.
-  private func relativeBiases(_ lengths: Set<Int>) throws -> [Int: Tensor] {
+  /// A layer's learned bias by relative position: `[h, L, L]` for each length.
+  private func relativeBiases(_ lengths: Set<Int>, layer: Int) throws -> [Int: Tensor] {
     let config = configuration
-    let table = try weights["encoder"]["block"][0]["layer"][0]["SelfAttention"]["relative_attention_bias"]
+    let table = try weights["encoder"]["block"][layer]["layer"][0]["SelfAttention"]["relative_attention_bias"]
       .tensor("weight", config.buckets, config.heads).elements
     var result: [Int: Tensor] = [:]
     for length in lengths {

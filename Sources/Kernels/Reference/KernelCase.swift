@@ -317,7 +317,7 @@ extension KernelCase {
     for (h, w, c, size) in [(2, 2, 1, 2), (4, 6, 24, 2), (7, 9, 5, 2), (10, 5, 72, 3), (9, 17, 33, 8)] {
       cases += areas(h, w, c, size: size)
     }
-    return cases
+    return cases + blockCorrectnessCases()
   }
 
   /// The sizes that matter for speed: layers of PixArt-Sigma at 1024 tokens, of T5-XXL, of the SDXL autoencoder.
@@ -344,6 +344,6 @@ extension KernelCase {
     cases += [.activation(1024 * 4608, .geluTanh), .activation(1024 * 4608, .silu)] + norms(512, 1152)
     cases.append(.groupNorm(256, 256, 256, groups: 32))
     cases += areas(64, 64, 1152, size: 2)
-    return cases
+    return cases + blockSpeedCases()
   }
 }

@@ -5,7 +5,9 @@ public struct AttentionMethods: Sendable {
   public init(_ types: [any AttentionMethod.Type]) { self.types = types }
 
   /// Every method of the library: a new one is added here.
-  public static let standard = AttentionMethods([SlidingTileAttention.self, RadialAttention.self])
+  public static let standard = AttentionMethods([
+    SlidingTileAttention.self, RadialAttention.self, DraftAttention.self, PAROAttention.self,
+  ])
 
   public static let dense = "dense"
   public var names: [String] { [Self.dense] + types.map { $0.information.name } }

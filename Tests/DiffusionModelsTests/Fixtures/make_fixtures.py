@@ -22,8 +22,9 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 import golden  # noqa: E402
 
-from diffusers import AutoencoderKL, AutoencoderTiny, DiTTransformer2DModel, PixArtTransformer2DModel  # noqa: E402
-from transformers import T5Config, T5EncoderModel  # noqa: E402
+from diffusers import (  # noqa: E402
+    AutoencoderKL, AutoencoderKLWan, AutoencoderTiny, DiTTransformer2DModel, PixArtTransformer2DModel, WanTransformer3DModel)
+from transformers import T5Config, T5EncoderModel, UMT5Config, UMT5EncoderModel  # noqa: E402
 from transformers.models.t5.modeling_t5 import T5Attention  # noqa: E402
 
 torch.set_num_threads(1)
@@ -65,12 +66,12 @@ def stations(module, case, into):
 # Text encoder
 
 
-def t5(name, seed, **options):
-    config = T5Config(
+def t5(name, seed, config_class=T5Config, model_class=T5EncoderModel, **options):
+    config = config_class(
         vocab_size=60, d_model=32, num_layers=2, is_encoder_decoder=False, use_cache=False, dropout_rate=0.0,
         relative_attention_num_buckets=32, relative_attention_max_distance=128, **options)
     torch.manual_seed(seed)
-    model = golden.enliven(T5EncoderModel(config), seed)
+    model = golden.enliven(model_class(config), seed)
     g = torch.Generator().manual_seed(seed + 1)
     for key, p in model.named_parameters():
         if "relative_attention_bias" in key or key == "shared.weight":
@@ -139,6 +140,27 @@ def pixart_alpha():
         model, {"batch": ([2, 4, 8, 12], [999, 0], [11, 5])}, 300, lambda _: sizes))
 
 
+def wan():
+    """Two shapes and one frame, whose token grids have odd sides; text zero past its end, as the pipeline pads it."""
+    model = golden.enliven(WanTransformer3DModel(
+        patch_size=(1, 2, 2), num_attention_heads=2, attention_head_dim=20, in_channels=4, out_channels=4, text_dim=12,
+        freq_dim=32, ffn_dim=56, num_layers=2, cross_attn_norm=True, rope_max_seq_len=64), 50)
+    tensors = golden.weights(model)
+    for n, (case, (shape, timestep, length)) in enumerate({
+        "clip": ([1, 4, 3, 8, 12], 999, 9), "image": ([1, 4, 1, 10, 6], 20, 16), "odd": ([1, 4, 5, 6, 14], 437, 1),
+    }.items()):
+        latents, text = normal(500 + n, *shape), normal(510 + n, 1, 16, 12)
+        text[:, length:] = 0
+        sample = model(latents, timestep=torch.tensor([timestep]), encoder_hidden_states=text, return_dict=False)[0]
+        tensors |= {f"input.{case}.latents": latents, f"input.{case}.timestep": torch.tensor([float(timestep)]),
+                    f"input.{case}.encoder_hidden_states": text, f"output.{case}.sample": sample}
+    # Wan 2.2 TI2V gives every token its own timestep; in text-to-video all are the same.
+    latents, text = tensors["input.clip.latents"], tensors["input.clip.encoder_hidden_states"]
+    tensors["output.clip.expanded"] = model(
+        latents, timestep=torch.full((1, 3 * 4 * 6), 999), encoder_hidden_states=text, return_dict=False)[0]
+    save("wan", config_of(model), tensors)
+
+
 def dit():
     model = golden.enliven(DiTTransformer2DModel(
         num_attention_heads=2, attention_head_dim=8, in_channels=4, out_channels=8, num_layers=2, sample_size=8,
@@ -192,6 +214,23 @@ def kl_tiled():
     save("autoencoder_kl_tiled", config_of(model, _tiling=tiling), tensors)
 
 
+def wan_vae(name, seed, patch, **options):
+    """17 frames decoded and 11 encoded (two too many), and the decoding again in tiles of 16 pixels every 12."""
+    model = golden.enliven(AutoencoderKLWan(
+        base_dim=6, z_dim=3, dim_mult=[1, 2, 2], num_res_blocks=1, temperal_downsample=[True, True],
+        latents_mean=[0.1, -0.2, 0.3], latents_std=[1.5, 0.7, 1.1], scale_factor_spatial=4 * patch, **options), seed,
+        matrix=1.7)
+    latents, clip = normal(seed * 10, 1, 3, 5, 5, 7), normal(seed * 10 + 1, 1, 3, 11, 8 * patch, 12 * patch).clamp(-1, 1)
+    posterior = model.encode(clip).latent_dist
+    tensors = golden.weights(model) | {
+        "input.decode.latents": latents, "output.decode.sample": model.decode(latents).sample,
+        "input.encode.sample": clip, "output.encode.mean": posterior.mean, "output.encode.logvar": posterior.logvar}
+    model.enable_tiling(16 * patch, 16 * patch, 12 * patch, 12 * patch)
+    # Upstream takes the tiles' sides in pixels for those of what leaves the decoder, squares of pixels being channels.
+    tensors["output.decode.tiled"] = model.decode(latents).sample
+    save(name, config_of(model), tensors)
+
+
 def tiny():
     model = golden.enliven(AutoencoderTiny(
         encoder_block_out_channels=(8, 8, 8), decoder_block_out_channels=(8, 8, 8), num_encoder_blocks=(1, 2, 1),
@@ -205,15 +244,23 @@ def tiny():
 FIXTURES = {
     "t5_encoder": lambda: t5("t5_encoder", 10, d_ff=40, d_kv=12, num_heads=4, feed_forward_proj="gated-gelu"),
     "t5_encoder_relu": lambda: t5("t5_encoder_relu", 15, d_ff=40, d_kv=16, num_heads=2, feed_forward_proj="relu"),
+    "umt5_encoder": lambda: t5(
+        "umt5_encoder", 18, UMT5Config, UMT5EncoderModel, d_ff=40, d_kv=12, num_heads=4,
+        feed_forward_proj="gated-gelu"),
     "pixart_sigma": pixart_sigma,
     "pixart_alpha": pixart_alpha,
     "dit": dit,
+    "wan": wan,
     "autoencoder_kl": lambda: kl("autoencoder_kl", 50, (8, 12, 12)),
     "autoencoder_kl_plain": lambda: kl(
         "autoencoder_kl_plain", 60, (8, 8, 12), (1, 3, 22, 18), use_quant_conv=False, use_post_quant_conv=False,
         mid_block_add_attention=False),
     "autoencoder_kl_tiled": kl_tiled,
     "autoencoder_tiny": tiny,
+    "autoencoder_kl_wan": lambda: wan_vae("autoencoder_kl_wan", 90, 1),
+    "autoencoder_kl_wan_residual": lambda: wan_vae(
+        "autoencoder_kl_wan_residual", 95, 2, decoder_base_dim=8, is_residual=True, patch_size=2, in_channels=12,
+        out_channels=12),
 }
 
 if __name__ == "__main__":

@@ -1,0 +1,197 @@
+// Wan 2.1 and 2.2 (Wan Team 2025, arXiv:2503.20314).
+// Upstream: diffusers, models/transformers/transformer_wan.py.
+import Checkpoints
+import Kernels
+import NN
+import SparseAttention
+import Tensors
+
+/// `config.json` of a `WanTransformer3DModel`. Absent keys have the class's defaults.
+public struct WanConfiguration: Decodable, Sendable {
+  public var patchSize: [Int]?
+  public var numAttentionHeads: Int?, attentionHeadDim: Int?, inChannels: Int?, outChannels: Int?
+  public var textDim: Int?, freqDim: Int?, ffnDim: Int?, numLayers: Int?, ropeMaxSeqLen: Int?
+  public var imageDim: Int?, addedKvProjDim: Int?
+  public var crossAttnNorm: Bool?, qkNorm: String?, eps: Float?
+
+  public var patch: [Int] { patchSize ?? [1, 2, 2] }
+  public var heads: Int { numAttentionHeads ?? 40 }
+  public var headSize: Int { attentionHeadDim ?? 128 }
+  /// Hidden size `D`.
+  public var size: Int { heads * headSize }
+  public var inputChannels: Int { inChannels ?? 16 }
+  public var outputChannels: Int { outChannels ?? inputChannels }
+  public var layers: Int { numLayers ?? 40 }
+  public var textSize: Int { textDim ?? 4096 }
+  public var timeSize: Int { freqDim ?? 256 }
+  public var hiddenSize: Int { ffnDim ?? 13824 }
+  var normalizesContextQueries: Bool { crossAttnNorm ?? true }
+  var epsilon: Float { eps ?? 1e-6 }
+  /// Largest grid extent that upstream has rotary positions for.
+  public var maxPositions: Int { ropeMaxSeqLen ?? 1024 }
+
+  func validate() throws {
+    let model = WanTransformer3DModel.className
+    if let qkNorm, qkNorm != "rms_norm_across_heads" {
+      throw ModelError.unsupported(
+        model: model, key: "qk_norm", value: qkNorm, supported: "rms_norm_across_heads")
+    }
+    guard imageDim == nil, addedKvProjDim == nil else {
+      throw ModelError.unsupported(
+        model: model, key: "image_dim", value: "\(imageDim ?? addedKvProjDim ?? 0)",
+        supported: "null (text-to-video)")
+    }
+    guard patch.count == 3 else {
+      throw ModelError.invalid(model: model, key: "patch_size", value: "\(patch)", expected: "three numbers")
+    }
+    for extent in patch { try check(model, "patch_size", extent, in: 1...64) }
+    try check(model, "num_attention_heads", heads, in: 1...1024)
+    try check(model, "attention_head_dim", headSize, in: 2...1024)
+    try check(model, "attention_head_dim modulo 2", headSize % 2, in: 0...0)
+    try check(model, "num_layers", layers, in: 1...1024)
+    try check(model, "in_channels", inputChannels, in: 1...4096)
+    try check(model, "out_channels", outputChannels, in: 1...4096)
+    try check(model, "text_dim", textSize, in: 1...65536)
+    try check(model, "freq_dim", timeSize, in: 2...65536)
+    try check(model, "ffn_dim", hiddenSize, in: 1...1_048_576)
+    try check(model, "rope_max_seq_len", maxPositions, in: 1...1_048_576)
+  }
+}
+
+public struct WanTransformer3DModel: Denoiser {
+  public static let className = "WanTransformer3DModel"
+
+  public let configuration: WanConfiguration
+  let patchEmbedding: Linear
+  let timeEmbedder: TimestepEmbedding, timeProjection: Linear
+  let textLinear1: Linear, textLinear2: Linear
+  let blocks: [WanBlock]
+  let scaleShiftTable: Tensor
+  let output: Linear
+
+  public init(_ configuration: WanConfiguration, weights: WeightScope) throws {
+    try configuration.validate()
+    let size = configuration.size
+    self.configuration = configuration
+    patchEmbedding = try Linear(
+      patches: weights["patch_embedding"], channels: configuration.inputChannels, extents: configuration.patch, size)
+    let condition = weights["condition_embedder"]
+    // Upstream keeps what embeds time in float32.
+    timeEmbedder = try TimestepEmbedding(
+      condition["time_embedder"].with(.float32), configuration.timeSize, size)
+    timeProjection = try Linear(condition["time_proj"], size, 6 * size)
+    textLinear1 = try Linear(condition["text_embedder"]["linear_1"], configuration.textSize, size)
+    textLinear2 = try Linear(condition["text_embedder"]["linear_2"], size, size)
+    blocks = try (0..<configuration.layers).map {
+      let scope = weights["blocks"][$0]
+      defer { scope.releasePages() }
+      return try WanBlock(scope, configuration)
+    }
+    scaleShiftTable = try weights.tensor("scale_shift_table", 1, 2, size)
+    output = try Linear(weights["proj_out"], size, configuration.patch.reduce(1, *) * configuration.outputChannels)
+  }
+
+  /// - Parameters:
+  ///   - latents: `[B, C, F, H, W]`.
+  ///   - conditioning: text embeddings `[B, L, Dt]`, zero past the text's end; no key is masked, as upstream.
+  /// - Returns: `[B, C', F, H, W]`.
+  public func callAsFunction(
+    _ latents: Tensor, timestep: Float, conditioning text: Tensor, call: DenoisingCall,
+    attention: any AttentionEngine
+  ) throws -> Tensor {
+    let size = configuration.size, patch = configuration.patch
+    precondition(latents.shape.count == 5 && text.shape[0] == latents.shape[0], "\(latents.shape), \(text.shape)")
+    let grid = (0..<3).map { latents.shape[$0 + 2] / patch[$0] }
+    for extent in grid where extent > configuration.maxPositions {
+      throw ModelError.invalid(
+        model: Self.className, key: "token grid", value: "\(grid)",
+        expected: "at most rope_max_seq_len \(configuration.maxPositions) along each axis")
+    }
+    let rotary = RotaryEmbedding(grid: grid, headSize: configuration.headSize)
+    let time = timeEmbedder(sinusoidalEmbedding([timestep], size: configuration.timeSize, shift: 0))  // [1, D]
+    let modulation = timeProjection(activated(time, .silu)).reshaped(1, 6, size)
+    let text = textLinear2(textLinear1(text, .geluTanh))
+
+    var x = patchEmbedding(patchify(latents, patch: patch))  // [B, N, D]
+    for (index, block) in blocks.enumerated() {
+      let site = AttentionSite(
+        layout: TokenLayout(frames: grid[0], height: grid[1], width: grid[2]), layer: index,
+        layerCount: blocks.count, call: call, heads: configuration.heads)
+      x = try block(x, modulation: modulation, text: text, rotary: rotary, attention, at: site)
+    }
+    let table = add(scaleShiftTable, Tensor.concatenated([time, time]).reshaped(1, 2, size))
+    x = modulatedLayerNorm(
+      x, epsilon: configuration.epsilon, scale: modulationPart(table, 1), shift: modulationPart(table, 0))
+    return unpatchify(output(x), grid: grid, patch: patch)
+  }
+}
+
+/// Self-attention with rotary positions, cross-attention to the text, feed-forward. Checkpoint: `attn1`, `attn2`,
+/// `norm2`, `ffn`, `scale_shift_table`.
+struct WanBlock {
+  let selfAttention: WanAttention, crossAttention: WanAttention
+  let crossNorm: LayerNorm?
+  let feedForward: FeedForward
+  let scaleShiftTable: Tensor
+  let epsilon: Float
+
+  init(_ weights: WeightScope, _ config: WanConfiguration) throws {
+    selfAttention = try WanAttention(weights["attn1"], config)
+    crossAttention = try WanAttention(weights["attn2"], config)
+    crossNorm =
+      config.normalizesContextQueries ? try LayerNorm(weights["norm2"], config.size, epsilon: config.epsilon) : nil
+    feedForward = try FeedForward(
+      weights["ffn"], config.size, hidden: config.hiddenSize, activation: .geluTanh)
+    scaleShiftTable = try weights.tensor("scale_shift_table", 1, 6, config.size)
+    epsilon = config.epsilon
+  }
+
+  /// - Parameters: x: `[B, N, D]`; modulation: `[1, 6, D]`; text: `[B, L, D]`.
+  func callAsFunction(
+    _ x: Tensor, modulation: Tensor, text: Tensor, rotary: RotaryEmbedding, _ engine: any AttentionEngine,
+    at site: AttentionSite
+  ) throws -> Tensor {
+    let table = add(scaleShiftTable, modulation)
+    let part = { modulationPart(table, $0) }
+    var y = modulatedLayerNorm(x, epsilon: epsilon, scale: part(1), shift: part(0))
+    var x = gateAdd(x, gate: part(2), try selfAttention(y, rotary, engine, at: site))
+    x = add(x, crossAttention(crossNorm?(x) ?? x, text: text))
+    y = modulatedLayerNorm(x, epsilon: epsilon, scale: part(4), shift: part(3))
+    return gateAdd(x, gate: part(5), feedForward(y))
+  }
+}
+
+/// Attention whose queries and keys are normalised over all heads at once. Checkpoint: `to_q`, `to_k`, `to_v`,
+/// `to_out.0`, `norm_q`, `norm_k`.
+struct WanAttention {
+  let q: Linear, k: Linear, v: Linear, out: Linear
+  let queryNorm: RMSNorm, keyNorm: RMSNorm
+  let heads: Int, precision: Precision
+
+  init(_ weights: WeightScope, _ config: WanConfiguration) throws {
+    q = try Linear(weights["to_q"], config.size, config.size)
+    k = try Linear(weights["to_k"], config.size, config.size)
+    v = try Linear(weights["to_v"], config.size, config.size)
+    out = try Linear(weights["to_out"][0], config.size, config.size)
+    queryNorm = try RMSNorm(weights["norm_q"], config.size, epsilon: config.epsilon)
+    keyNorm = try RMSNorm(weights["norm_k"], config.size, epsilon: config.epsilon)
+    heads = config.heads
+    precision = weights.precision
+  }
+
+  /// Self-attention of `x` `[B, N, D]` through the engine.
+  func callAsFunction(
+    _ x: Tensor, _ rotary: RotaryEmbedding, _ engine: any AttentionEngine, at site: AttentionSite
+  ) throws -> Tensor {
+    let query = rotary(splitHeads(queryNorm(q(x)), heads)), key = rotary(splitHeads(keyNorm(k(x)), heads))
+    return out(mergeHeads(try engine(query, key, splitHeads(v(x), heads), at: site)))
+  }
+
+  /// Attention of `x` `[B, N, D]` to the text `[B, L, D]`, always dense.
+  func callAsFunction(_ x: Tensor, text: Tensor) -> Tensor {
+    let query = splitHeads(queryNorm(q(x)), heads), key = splitHeads(keyNorm(k(text)), heads)
+    let attended = blockSparseAttention(
+      query, key, splitHeads(v(text), heads), scale: 1 / Float(query.shape[3]).squareRoot(), precision: precision)
+    return out(mergeHeads(attended))
+  }
+}
