@@ -5,9 +5,6 @@ import SparseAttention
 
 /// The report as a picture: density by layer and step, by layer and head, and what a few heads keep. Bright is kept.
 extension AttentionReport {
-  /// The longer side of a thumbnail, in pixels.
-  private static let thumbnail = 120
-
   func picture() -> Frame {
     var parts = [header]
     if !records.isEmpty { parts += [matrices, Self.scale] }
@@ -95,9 +92,10 @@ extension AttentionReport {
   // MARK: Thumbnails
 
   private var samples: Frame {
-    let samples = distinctSamples
+    let samples = distinctSamples, side = samples.count > 2 ? 128 : 256
     let rows = Set(samples.map(\.layer)).sorted().map { layer in
-      Frame.joined(samples.filter { $0.layer == layer }.map(thumbnail), vertically: false, gap: 16)
+      Frame.joined(
+        samples.filter { $0.layer == layer }.map { thumbnail($0, side: side) }, vertically: false, gap: 16)
     }
     let captions = [
       "What heads keep at the last sparse step, with the condition. Left: blocks of queries (down) by blocks of keys",
@@ -123,21 +121,21 @@ extension AttentionReport {
     return result
   }
 
-  private func thumbnail(_ sample: PatternSample) -> Frame {
+  private func thumbnail(_ sample: PatternSample, side: Int) -> Frame {
     let pattern = sample.pattern
-    let blocks = Self.thumbnail(rows: pattern.rows, columns: pattern.columns) { pattern[$0, $1] }
+    let blocks = Self.map(rows: pattern.rows, columns: pattern.columns, side: side) { pattern[$0, $1] }
     let label = "layer \(sample.layer) head \(sample.head): \(fixed(pattern.density, 3))"
-    let pictures = Frame.joined([blocks, reach(sample)], vertically: false, gap: 6)
+    let pictures = Frame.joined([blocks, reach(sample, side: side)], vertically: false, gap: 6)
     return Frame.joined([PixelText.frame(label), pictures], vertically: true, gap: 2)
   }
 
   /// The keys that the middle token reads: for a video, at most five frames, the middle one among them.
-  private func reach(_ sample: PatternSample) -> Frame {
+  private func reach(_ sample: PatternSample, side: Int) -> Frame {
     let grid = run.attention.tokenGrid, (height, width) = (grid[1], grid[2]), middle = grid[0] / 2
     let shown = [-2, -1, 0, 1, 2].map { middle + $0 * max(1, grid[0] / 5) }.filter { (0..<grid[0]).contains($0) }
     return Frame.joined(
       shown.map { frame in
-        var picture = Self.thumbnail(rows: height, columns: width) { row, column in
+        var picture = Self.map(rows: height, columns: width, side: side) { row, column in
           sample.reach[(frame * height + row) * width + column]
         }
         if frame == middle {
@@ -149,9 +147,10 @@ extension AttentionReport {
       }, vertically: false, gap: 3)
   }
 
-  /// A map of kept and dropped: whole pixels a cell where cells are few, else the kept share of several in one pixel.
-  private static func thumbnail(rows: Int, columns: Int, isKept: (Int, Int) -> Bool) -> Frame {
-    let longer = max(rows, columns), bin = (longer + thumbnail - 1) / thumbnail
+  /// A map of kept and dropped, at most `side` pixels on its longer side: whole pixels a cell where cells are few, else
+  /// the kept share of several in one pixel.
+  private static func map(rows: Int, columns: Int, side: Int, isKept: (Int, Int) -> Bool) -> Frame {
+    let longer = max(rows, columns), bin = (longer + side - 1) / side
     let height = (rows + bin - 1) / bin, width = (columns + bin - 1) / bin
     var sums = [Float](repeating: 0, count: height * width), counts = sums
     for row in 0..<rows {
@@ -161,6 +160,6 @@ extension AttentionReport {
       }
     }
     return HeatMap.draw(
-      zip(sums, counts).map { $0 / $1 }, rows: height, columns: width, scale: max(1, thumbnail / longer), range: 0...1)
+      zip(sums, counts).map { $0 / $1 }, rows: height, columns: width, scale: max(1, side / longer), range: 0...1)
   }
 }

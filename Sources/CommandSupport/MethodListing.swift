@@ -28,8 +28,8 @@ extension AttentionMethods {
     guard !options.isEmpty else { return "" }
     return "  \(title):\n"
       + options.map { option in
-        let setting = option.defaultText.isEmpty ? option.name : "\(option.name)=\(option.defaultText)"
-        return "    \(setting)\n" + wrapped(option.summary, indent: 6)
+        let setting = option.defaultText.isEmpty ? "" : " (default: \(option.defaultText))"
+        return "    \(option.name)\(setting)\n" + wrapped(option.summary, indent: 6)
       }.joined()
   }
 

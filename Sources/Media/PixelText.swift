@@ -2,8 +2,8 @@
 public enum PixelText {
   /// Pixels from one character to the next, and from one line to the next, at scale 1.
   public static let advance = 6, lineHeight = 10
-  /// Pixels of a character.
-  static let width = 5, height = 7
+  /// Pixels of a character, what hangs below the line included.
+  static let width = 5, height = 9
 
   /// Width of a text in pixels.
   public static func width(_ text: String, scale: Int = 1) -> Int { text.count * advance * scale }
@@ -19,9 +19,13 @@ public enum PixelText {
   /// Whether the character with this code has ink at a pixel.
   static func isInk(_ code: UInt8, row: Int, column: Int) -> Bool {
     let index = Int((32..<127).contains(code) ? code : UInt8(ascii: "?")) - 32
-    return glyphs[index / perBand * height + row][index % perBand * (width + 1) + column] == UInt8(ascii: "#")
+    let row = lowered.contains(code) ? row - 2 : row
+    guard (0..<7).contains(row) else { return false }
+    return glyphs[index / perBand * 7 + row][index % perBand * (width + 1) + column] == UInt8(ascii: "#")
   }
 
+  /// Letters that are drawn two pixels lower.
+  private static let lowered = Array("gpqy".utf8)
   private static let perBand = 16
   private static let glyphs = drawing.split(separator: "\n").map { Array($0.utf8) }
 
@@ -59,16 +63,16 @@ public enum PixelText {
     #.... #..#. #..#. ....# ..#.. #...# .#.#. ##.## #...# ..#.. #.... .#... ....# ...#. ..... .....
     #.... .##.# #...# ####. ..#.. .###. ..#.. #...# #...# ..#.. ##### .###. ..... .###. ..... #####
 
-    .#... ..... #.... ..... ....# ..... ..##. ..... #.... ..#.. ...#. #.... .##.. ..... ..... .....
-    ..#.. ..... #.... ..... ....# ..... .#..# .#### #.... ..... ..... #.... ..#.. ..... ..... .....
+    .#... ..... #.... ..... ....# ..... ..##. .#### #.... ..#.. ...#. #.... .##.. ..... ..... .....
+    ..#.. ..... #.... ..... ....# ..... .#..# #...# #.... ..... ..... #.... ..#.. ..... ..... .....
     ..... .###. ####. .###. .#### .###. .#... #...# ####. .##.. ..##. #..#. ..#.. ##.#. ####. .###.
     ..... ....# #...# #.... #...# #...# ###.. #...# #...# ..#.. ...#. #.#.. ..#.. #.#.# #...# #...#
     ..... .#### #...# #.... #...# ##### .#... .#### #...# ..#.. ...#. ##... ..#.. #.#.# #...# #...#
     ..... #...# #...# #...# #...# #.... .#... ....# #...# ..#.. #..#. #.#.. ..#.. #...# #...# #...#
     ..... .#### ####. .###. .#### .###. .#... .###. #...# .###. .##.. #..#. .###. #...# #...# .###.
 
-    ..... ..... ..... ..... .#... ..... ..... ..... ..... ..... ..... ...#. ..#.. .#... .....
-    ####. .#### ..... ..... .#... ..... ..... ..... ..... #...# ..... ..#.. ..#.. ..#.. .....
+    ####. .#### ..... ..... .#... ..... ..... ..... ..... #...# ..... ...#. ..#.. .#... .....
+    #...# #...# ..... ..... .#... ..... ..... ..... ..... #...# ..... ..#.. ..#.. ..#.. .....
     #...# #...# #.##. .###. ###.. #...# #...# #...# #...# #...# ##### ..#.. ..#.. ..#.. .#...
     #...# #...# ##..# #.... .#... #...# #...# #...# .#.#. #...# ...#. .#... ..#.. ...#. #.#.#
     ####. .#### #.... .###. .#... #...# #...# #.#.# ..#.. .#### ..#.. ..#.. ..#.. ..#.. ...#.

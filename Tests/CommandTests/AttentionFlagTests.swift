@@ -67,8 +67,9 @@ import Testing
     #expect(world.run("--attention", "list", "-m", "/nonexistent") == 0)
     #expect(world.errors.isEmpty && world.generator == nil)
     for part in [
-      "dense\n", "toy-band\n", "    radius=1\n", "Blocks to either side", "Source: these tests", "    note\n",
-      "calibrate:\n    radius=2\n", "toy-content\n", "depends on content", "dense-steps=N",
+      "dense\n", "toy-band\n", "    radius (default: 1)\n", "Blocks to either side", "Source: these tests",
+      "    note\n",
+      "calibrate:\n    radius (default: 2)\n", "toy-content\n", "depends on content", "dense-steps=N",
     ] { #expect(world.output.contains(part), "\(part)") }
   }
 
