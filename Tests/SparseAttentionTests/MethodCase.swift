@@ -26,6 +26,11 @@ struct MethodCase: Sendable, CustomTestStringConvertible {
     MethodCase(method: "radial", options: ["rule": "before-2025-11", "decay": "0.2", "sink": "false"]),
     MethodCase(method: "radial", options: ["rule": "paper", "block": "48", "thinning": "48", "along": "rows"]),
     MethodCase(method: "radial", options: ["tails": "false"]),
+    MethodCase(method: "draft", keepingAll: ["sparsity": "0"]),
+    MethodCase(method: "draft", options: ["pool": "5x7", "sparsity": "0.95"]),
+    MethodCase(
+      method: "paro", keepingAll: ["density": "1"],
+      prepare: { try PAROFixture.write(for: $0, in: $1, densities: [0.5, 1], block: 128, groups: 2) }),
   ]
 
   /// Every method there is.

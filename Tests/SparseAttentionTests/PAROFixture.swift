@@ -4,21 +4,21 @@ import Foundation
 
 /// A calibration of PARO with random orders and masks, for tests that need one for some layout.
 enum PAROFixture {
-  /// Writes both files into a folder of their own.
+  /// Writes both files.
   /// - Parameters:
   ///   - context: the run; its calibration folder does not matter.
+  ///   - folder: where to; a new one if `nil`.
   ///   - densities: share of the blocks that each set of masks keeps, on average; the diagonal is always kept.
   ///   - change: alters the table before it is written.
   /// - Returns: the context with the folder to look in, and a hash of weights if it had none.
   static func write(
-    for context: MethodContext, densities: [Double] = [0.5], block: Int = 64, groups: Int = 0,
+    for context: MethodContext, in folder: URL? = nil, densities: [Double] = [0.5], block: Int = 64, groups: Int = 0,
     change: (inout PAROTable) -> Void = { _ in }
   ) throws -> MethodContext {
     var context = context
-    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("paro-\(UUID().uuidString)")
+    let folder = folder ?? FileManager.default.temporaryDirectory.appendingPathComponent("paro-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-    context.calibrationFolder = folder.path
-    context.modelHash = context.modelHash ?? "weights"
+    (context.calibrationFolder, context.modelHash) = (folder.path, context.modelHash ?? "weights")
 
     var state: UInt64 = 0x2545_F491_4F6C_DD1D
     func random(below limit: Int) -> Int {

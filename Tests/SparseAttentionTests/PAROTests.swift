@@ -139,7 +139,7 @@ import Testing
       ("made for method 'radial'", { $0.header.method = "radial" }),
       ("made for 3 layers", { $0.header.layers = 3 }),
       ("made for 7 steps", { $0.header.steps = 7 }),
-      ("block must be 8 to 4096 tokens, found 0", { $0.block = 0 }),
+      ("block must be 8 to 4096 tokens and cut a grid into at most 16384, found 0", { $0.block = 0 }),
       ("expected orders of 2 layers x 3 heads", { $0.orders[1].removeLast() }),
       ("an order must be 0 to 5, found 6", { $0.orders[0][1] = 6 }),
       ("an order must be 0 to 5, found -1", { $0.orders[0][1] = -1 }),
@@ -187,10 +187,10 @@ import Testing
     try FileManager.default.removeItem(at: masks)
     #expect(refusal(context).contains("'paro.masks' are not beside it"))
     let json = folder.appendingPathComponent("paro-3x7x9.json")
-    try Data("{\"header\": 3".utf8).write(to: json)
+    try Data("{\"block\": 3".utf8).write(to: json)
     #expect(refusal(context).contains("not valid JSON"))
     try FileManager.default.removeItem(at: json)
-    #expect(refusal(context).contains("no such file; make one with sweep-attention calibrate --method paro"))
-    #expect(refusal(Self.video).contains("no folder of calibrations; make one with sweep-attention calibrate"))
+    #expect(refusal(context).contains("no such file; make it with sweep-attention calibrate --method paro"))
+    #expect(refusal(Self.video).contains("no folder of calibrations; make it with sweep-attention calibrate"))
   }
 }

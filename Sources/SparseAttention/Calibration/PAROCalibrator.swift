@@ -29,8 +29,12 @@ public final class PAROCalibrator: AttentionCalibrator {
       MethodOption("reorder", default: "true", "false leaves every head's tokens as they are, for comparison"),
     ]
 
-    init(_ options: inout OptionReader) throws {
+    init(_ options: inout OptionReader, context: MethodContext) throws {
       block = try options.integer("block", default: 64, in: 8...4096)
+      guard context.layout.visualCount / block < BlockPlan.blockLimit else {
+        throw options.invalid(
+          "block", expected: "at most \(BlockPlan.blockLimit) blocks of \(context.layout.visualCount) tokens")
+      }
       let text = options.text("densities") ?? "0.5/0.3/0.2/0.1"
       let parts = text.split(separator: "/", omittingEmptySubsequences: false).map { Double($0) ?? 0 }
       guard (1...16).contains(parts.count), Set(parts).count == parts.count, parts.allSatisfy({ $0 > 0 && $0 <= 1 })
@@ -125,15 +129,18 @@ public final class PAROCalibrator: AttentionCalibrator {
   }
 
   public func callAsFunction(_ q: Tensor, _ k: Tensor, _ v: Tensor, at site: AttentionSite) throws -> Tensor {
-    let scale = 1 / Float(q.shape[3]).squareRoot()
-    let result = try executor.attend(q, k, v, plan: nil, scale: scale)
-    guard site.layout == context.layout, site.heads == context.heads, site.layer < context.layerCount else {
+    guard site.layout == context.layout, site.heads == context.heads, site.layer < context.layerCount,
+      site.call.stepCount == context.stepCount, site.call.step < context.stepCount
+    else {
       throw AttentionError.unsuitable(
         method: PAROAttention.information.name,
-        reason: "calibrating \(context.layout.gridName) tokens, found a call with \(site.layout.gridName)")
+        reason: "calibrating for a grid of \(context.layout.gridName) and \(context.stepCount) steps, called for "
+          + "\(site.layout.gridName) and \(site.call.stepCount)")
     }
-    let step = min(site.call.step, stepGroup.count - 1), group = stepGroup[step]
-    guard (step - stepGroup.firstIndex(of: group)!) % settings.every == 0 else { return result }
+    let scale = 1 / Float(q.shape[3]).squareRoot()
+    let result = try executor.attend(q, k, v, plan: nil, scale: scale)
+    let group = stepGroup[site.call.step]
+    guard (site.call.step - stepGroup.firstIndex(of: group)!) % settings.every == 0 else { return result }
     let cuts = self.cuts[site.keyGrid] ?? candidates.map { cut($0.order, site.keyGrid) }
     self.cuts[site.keyGrid] = cuts
     for sample in 0..<q.shape[0] {

@@ -1,8 +1,8 @@
 import Foundation
 import TolerantJSON
 
-/// The JSON part of PARO's tables.
-struct PAROTable: Codable, Hashable, Sendable {
+/// The JSON part of PARO's tables: the header's fields, then these.
+struct PAROTable: Hashable, Sendable {
   var header: CalibrationHeader
   /// Tokens of a block.
   var block: Int
@@ -16,6 +16,36 @@ struct PAROTable: Codable, Hashable, Sendable {
   var keptShare: [Double], keptAttention: [Double]
   /// Name of the file with the masks, in the same folder.
   var masks: String
+}
+
+extension PAROTable: Codable {
+  private enum CodingKeys: CodingKey {
+    case block, orders, stepGroup, densities, keptShare, keptAttention, masks
+  }
+
+  init(from decoder: any Decoder) throws {
+    header = try CalibrationHeader(from: decoder)
+    let fields = try decoder.container(keyedBy: CodingKeys.self)
+    block = try fields.decode(Int.self, forKey: .block)
+    orders = try fields.decode([[Int]].self, forKey: .orders)
+    stepGroup = try fields.decode([Int].self, forKey: .stepGroup)
+    densities = try fields.decode([Double].self, forKey: .densities)
+    keptShare = try fields.decode([Double].self, forKey: .keptShare)
+    keptAttention = try fields.decode([Double].self, forKey: .keptAttention)
+    masks = try fields.decode(String.self, forKey: .masks)
+  }
+
+  func encode(to encoder: any Encoder) throws {
+    try header.encode(to: encoder)
+    var fields = encoder.container(keyedBy: CodingKeys.self)
+    try fields.encode(block, forKey: .block)
+    try fields.encode(orders, forKey: .orders)
+    try fields.encode(stepGroup, forKey: .stepGroup)
+    try fields.encode(densities, forKey: .densities)
+    try fields.encode(keptShare, forKey: .keptShare)
+    try fields.encode(keptAttention, forKey: .keptAttention)
+    try fields.encode(masks, forKey: .masks)
+  }
 }
 
 /// How the masks lie in their file: by density, group, layer and head, each a square of bits row by row, the lowest bit
@@ -47,7 +77,7 @@ struct PAROPlanFile: Sendable {
   let shape: PAROMaskShape
   private let masks: Data
 
-  static let remedy = "make one with sweep-attention calibrate --method paro"
+  static let remedy = "make it with sweep-attention calibrate --method paro"
 
   /// Reads and checks both files.
   init(_ path: String, context: MethodContext, interpolate: Bool) throws {
@@ -117,7 +147,9 @@ extension PAROTable {
       return "made for \(header.grid.map(String.init).joined(separator: "x")) tokens, this run has \(layout.gridName): "
         + "masks of blocks along an order mean nothing on another grid; calibrate for it"
     }
-    if !(8...4096).contains(block) { return "block must be 8 to 4096 tokens, found \(block)" }
+    if !(8...4096).contains(block) || layout.visualCount / block >= BlockPlan.blockLimit {
+      return "block must be 8 to 4096 tokens and cut a grid into at most \(BlockPlan.blockLimit), found \(block)"
+    }
     let orderCount = PAROAttention.axes.count
     if orders.count != header.layers || !orders.allSatisfy({ $0.count == header.heads }) {
       return "expected orders of \(header.layers) layers x \(header.heads) heads"

@@ -39,11 +39,8 @@ public struct DraftAttention: ContentPlanner {
     sparsity = try options.number("sparsity", default: 0.75, in: 0...1)
     grid = TileGrid(context.layout, tile: (1, pool.rows, pool.columns))
     guard grid.tileBlocks.count <= Self.largestRegionCount else {
-      throw AttentionError.unsuitable(
-        method: Self.information.name,
-        reason:
-          "pool \(pool.rows)x\(pool.columns) cuts \(context.layout.gridName) tokens into \(grid.tileBlocks.count) "
-          + "regions, more than \(Self.largestRegionCount); choose a larger pool")
+      throw options.invalid(
+        "pool", expected: "at most \(Self.largestRegionCount) regions of a grid of \(context.layout.gridName)")
     }
   }
 

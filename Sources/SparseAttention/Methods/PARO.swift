@@ -21,7 +21,8 @@ public struct PAROAttention: GeometricPlanner {
       MethodOption("density", default: "0.5", "share of pairs of visual tokens kept: one of those in the file"),
       MethodOption(
         "interpolate", default: "false",
-        "take a file made for another number of steps or text tokens; steps are matched by their share of the run"),
+        "take a file made for another number of steps or of text tokens; a step takes the masks of the one that its "
+          + "middle falls into when both runs are stretched to one length"),
     ],
     calibrationOptions: PAROCalibrator.Settings.options)
 
@@ -54,7 +55,8 @@ public struct PAROAttention: GeometricPlanner {
     let layout = context.layout, steps = context.stepCount
     (self.file, self.layout, self.density) = (file, layout, density)
     blocks = PAROBlocks(layout, block: file.table.block)
-    let groups = (0..<steps).map { file.table.stepGroup[$0 * file.table.stepGroup.count / steps] }
+    let made = file.table.stepGroup
+    let groups = (0..<steps).map { made[(2 * $0 + 1) * made.count / (2 * steps)] }
     self.groups = groups
     firstSteps = Dictionary(groups.enumerated().map { ($1, $0) }, uniquingKeysWith: min)
     let used = Set(file.table.orders.joined()).sorted()
@@ -75,7 +77,7 @@ public struct PAROAttention: GeometricPlanner {
   public static func makeCalibrator(
     _ options: inout OptionReader, context: MethodContext, executor: any AttentionExecutor
   ) throws -> (any AttentionCalibrator)? {
-    try PAROCalibrator(PAROCalibrator.Settings(&options), context: context, executor: executor)
+    try PAROCalibrator(PAROCalibrator.Settings(&options, context: context), context: context, executor: executor)
   }
 
   private func group(_ site: AttentionSite) -> Int { groups[min(site.call.step, groups.count - 1)] }
