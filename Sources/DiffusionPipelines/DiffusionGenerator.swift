@@ -42,6 +42,14 @@ public final class DiffusionGenerator: ImageGenerator {
     try generate(request, noise: nil, onEvent: onEvent)
   }
 
+  /// Makes one clip.
+  /// - Parameter onFrame: receives the frames in order, as they are decoded; an error it throws ends the run.
+  public func generateClip(
+    _ request: GenerationRequest, onFrame: (Frame) throws -> Void, onEvent: (GenerationEvent) throws -> Bool
+  ) throws -> GenerationResult {
+    try generate(request, noise: nil, onFrame: onFrame, onEvent: onEvent)
+  }
+
   public func denoise(
     _ request: GenerationRequest, with engine: any AttentionEngine, onEvent: (GenerationEvent) throws -> Bool
   ) throws -> Tensor {
@@ -51,9 +59,12 @@ public final class DiffusionGenerator: ImageGenerator {
     return try denoised(request, scheduler, noise: nil, engine, PhaseClock(), onEvent).latents
   }
 
-  /// - Parameter noise: initial noise `[1, C, H, W]` in place of what the seed would draw, for tests.
+  /// - Parameters:
+  ///   - noise: initial noise in place of what the seed would draw, for tests.
+  ///   - onFrame: receives the frames of a clip in order, as they are decoded.
   package func generate(
-    _ request: GenerationRequest, noise given: Tensor?, onEvent: (GenerationEvent) throws -> Bool
+    _ request: GenerationRequest, noise given: Tensor?, onFrame: (Frame) throws -> Void = { _ in },
+    onEvent: (GenerationEvent) throws -> Bool
   ) throws -> GenerationResult {
     var record = RunRecord(request: request, folder: folder, geometry: geometry)
     let clock = PhaseClock()
@@ -75,7 +86,7 @@ public final class DiffusionGenerator: ImageGenerator {
     }
     // The transformer is gone by now unless it is kept, and its memory with it.
     MemoryBlock.releaseKept()
-    let image = try decoded(latents, request, onEvent)
+    let image = try decoded(latents, request, onFrame, onEvent)
     clock.end("decode")
 
     let statistics = attention.statistics
@@ -115,10 +126,7 @@ public final class DiffusionGenerator: ImageGenerator {
 
     var random: any RandomSource =
       request.noise == .torch ? TorchRandom(seed: request.seed) : PhiloxRandom(seed: request.seed)
-    let scale = geometry.autoencoder.scaleFactor
-    let drawn = random.normal([
-      1, geometry.transformer.inChannels, request.modelHeight / scale, request.modelWidth / scale,
-    ])
+    let drawn = random.normal(geometry.noiseShape(of: request, isVideo: folder.kind.isVideo))
     let noise = given ?? drawn
 
     _ = try onEvent(.phase("denoise"))
@@ -129,7 +137,7 @@ public final class DiffusionGenerator: ImageGenerator {
       let number = step.index + 1, isLast = number == loop.count
       let goesOn = try onEvent(.step(index: number, count: loop.count))
       if let every = request.previewEvery, number % every == 0, !isLast {
-        _ = try onEvent(.preview(try picture(of: step.latents, request), index: number))
+        _ = try onEvent(.preview(try preview(of: step.latents, request), index: number))
       }
       if !goesOn && !isLast { throw GenerationStopped(steps: number) }
     }
@@ -139,12 +147,42 @@ public final class DiffusionGenerator: ImageGenerator {
 
   /// Decodes final latents `[1, C, H, W]`.
   private func decoded(
-    _ latents: Tensor, _ request: GenerationRequest, _ onEvent: (GenerationEvent) throws -> Bool
+    _ latents: Tensor, _ request: GenerationRequest, _ onFrame: (Frame) throws -> Void,
+    _ onEvent: (GenerationEvent) throws -> Bool
   ) throws -> Frame {
     _ = try onEvent(.phase("decode"))
     if let reason = LatentDecoder.tiling(request, geometry).reason { _ = try onEvent(.notice(reason)) }
     defer { if !keepsModels { decoder = nil } }
-    return try picture(of: latents, request)
+    guard folder.kind.isVideo else { return try picture(of: latents, request) }
+    var first: Frame?, count = 0
+    try frames(of: latents, request) { frame in
+      first = first ?? frame
+      count += 1
+      try onFrame(frame)
+      if try !onEvent(.step(index: count, count: request.frames)) && count < request.frames {
+        throw GenerationStopped(steps: request.steps)
+      }
+    }
+    return first!
+  }
+
+  private func frames(
+    of latents: Tensor, _ request: GenerationRequest, _ onFrame: (Frame) throws -> Void
+  ) throws {
+    let isTiled = LatentDecoder.tiling(request, geometry).isTiled
+    try loadDecoder(request.precision).clip(latents, tiled: isTiled) { picture in
+      try onFrame(LatentDecoder.image(picture, width: request.width, height: request.height))
+    }
+  }
+
+  /// The picture so far; of a clip a sheet of up to nine frames.
+  private func preview(of latents: Tensor, _ request: GenerationRequest) throws -> Frame {
+    guard folder.kind.isVideo else { return try picture(of: latents, request) }
+    var all: [Frame] = []
+    try frames(of: latents, request) { all.append($0) }
+    let count = min(9, all.count)
+    let picked = (0..<count).map { all[count == 1 ? 0 : $0 * (all.count - 1) / (count - 1)] }
+    return ContactSheet.compose(picked, columns: min(3, count))
   }
 
   private func picture(of latents: Tensor, _ request: GenerationRequest) throws -> Frame {

@@ -48,6 +48,10 @@ public struct GenerationRequest: Sendable, Hashable {
   /// the result's size and cropped around its centre, as upstream does.
   public var modelWidth: Int
   public var modelHeight: Int
+  /// Frames of a clip, one for every latent frame's first and the rest a multiple of the autoencoder's factor; 1 for a
+  /// picture.
+  public var frames = 1
+  public var framesPerSecond = 16.0
   public var steps: Int
   /// Classifier-free guidance; 1 or less turns it off.
   public var guidanceScale: Double

@@ -10,6 +10,7 @@ final class LatentDecoder {
   private enum Model {
     case full(AutoencoderKL.Decoder, AutoencoderKLConfiguration)
     case tiny(@Sendable (Tensor) -> Tensor, AutoencoderTinyConfiguration)
+    case video(AutoencoderKLWan.Decoder, AutoencoderKLWanConfiguration)
   }
   private let model: Model
 
@@ -20,6 +21,11 @@ final class LatentDecoder {
       let tiny = try AutoencoderTiny(config, weights: store.scope(precision))
       model = .tiny(try tiny.decoder(), config)
       try store.verifyAllRead { $0.hasPrefix("encoder.") }
+    } else if folder.kind.isVideo {
+      let config = try folder.config(AutoencoderKLWanConfiguration.self, of: "vae")
+      let video = try AutoencoderKLWan(config, weights: store.scope(precision))
+      model = .video(try video.decoder(), config)
+      try store.verifyAllRead { $0.hasPrefix("encoder.") || $0.hasPrefix("quant_conv.") }
     } else {
       let config = try folder.config(AutoencoderKLConfiguration.self, of: "vae")
       let full = try AutoencoderKL(config, weights: store.scope(precision))
@@ -39,9 +45,20 @@ final class LatentDecoder {
     case .tiny(let decoder, let config):
       let scaling = config.scalingFactor ?? 1, shift = config.shiftFactor ?? 0
       picture = decoder(latents.map { $0 / scaling + shift })
+    case .video: preconditionFailure("a clip is decoded frame by frame")
     }
     guard picture.isFinite else { throw PipelineError.notFinite(component: "vae", step: nil) }
     return picture
+  }
+
+  /// The frames of latents `[1, C, T, H, W]`, as the transformer leaves them, one after another as they are made:
+  /// `[1, 3, H', W']` of -1...1.
+  func clip(_ latents: Tensor, tiled: Bool, onFrame: (Tensor) throws -> Void) throws {
+    guard case .video(let decoder, let config) = model else { preconditionFailure("a clip of a picture's decoder") }
+    try decoder.decode(decoder.unnormalized(latents), tiles: tiled ? TileGeometry(config) : nil) { frames in
+      guard frames.isFinite else { throw PipelineError.notFinite(component: "vae", step: nil) }
+      for index in 0..<frames.shape[0] { try onFrame(frames.slice(index..<index + 1).permuted(0, 3, 1, 2)) }
+    }
   }
 
   /// Whether decoding should be tiled, and why, when the request leaves it open.

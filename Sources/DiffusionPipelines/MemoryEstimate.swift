@@ -46,7 +46,7 @@ public struct MemoryEstimate: Sendable, Hashable {
   public init(
     _ request: GenerationRequest, geometry: ModelGeometry, weights: WeightSizes, attentionDensity: Double? = nil
   ) {
-    tokenGrid = geometry.tokenGrid(width: request.modelWidth, height: request.modelHeight)
+    tokenGrid = geometry.tokenGrid(of: request)
     let tokens = Double(tokenGrid.reduce(1, *)), predictions = request.usesGuidance ? 2.0 : 1.0
     let textTokens = Double(request.maxSequenceLength)
     let transformer = weights.transformer, decoder = weights.autoencoder
@@ -76,7 +76,9 @@ public struct MemoryEstimate: Sendable, Hashable {
         precision: request.precision))
     let scale = Double(geometry.autoencoder.scaleFactor)
     let latents = Double(request.modelWidth) / scale * (Double(request.modelHeight) / scale)
-    let picture = 2 * 3 * 4 * Double(request.modelWidth) * Double(request.modelHeight)
+    // A clip leaves the decoder one latent frame's worth of frames at a time.
+    let atATime = Double(geometry.autoencoder.temporalFactor), chunks = Double(request.frames - 1) / atATime + 1
+    let picture = 2 * 3 * 4 * Double(request.modelWidth) * Double(request.modelHeight) * atATime
     let decoding = geometry.autoencoder.cost(latents: latents)
     let isTiled = LatentDecoder.tiling(request, geometry).isTiled
     let atOnce = isTiled ? geometry.autoencoder.cost(latents: min(latents, geometry.autoencoder.tileLatents)) : decoding
@@ -84,7 +86,7 @@ public struct MemoryEstimate: Sendable, Hashable {
       Phase(
         name: "decode", weightsBytes: decoder.bytes,
         peakBytes: whole(Self.baseBytes + decoder.preparedBytes(request.precision) + 4 * atOnce.values + picture),
-        flops: decoding.flops, precision: request.precision))
+        flops: decoding.flops * chunks, precision: request.precision))
     self.phases = phases
   }
 
@@ -181,8 +183,8 @@ extension ModelGeometry.Transformer {
   /// Operations of one prediction for one picture.
   /// - Parameter keys: that a query of self-attention reads, summed over all layers; `nil` is one a token.
   func flops(tokens: Double, textTokens: Double, keys: Double? = nil) -> Double {
-    let width = Double(hiddenSize), patch = Double(patchSize * patchSize)
-    let projections = 8 * tokens * width * width, feedForward = 16 * tokens * width * width
+    let width = Double(hiddenSize), patch = Double(patchSize * patchSize * patchFrames)
+    let projections = 8 * tokens * width * width, feedForward = 4 * tokens * width * Double(feedForwardSize)
     var block = projections + feedForward
     var once = 4 * tokens * (keys ?? Double(layers) * tokens) * width
     once += 2 * tokens * width * patch * Double(inChannels + outChannels)
@@ -206,8 +208,9 @@ extension ModelGeometry.Autoencoder {
 
   private func fullCost(latents: Double) -> (flops: Double, values: Double) {
     var flops = 0.0, peak = 0.0
+    let taps = Double(kernelFrames)
     func convolve(_ area: Double, _ from: Double, _ to: Double, kernel: Double = 9) {
-      flops += 2 * kernel * area * from * to
+      flops += 2 * kernel * taps * area * from * to
       peak = max(peak, area * (from + 2 * to))
     }
     func residual(_ area: Double, _ from: Double, _ to: Double) {
@@ -234,6 +237,8 @@ extension ModelGeometry.Autoencoder {
         area *= 4
         convolve(area, width, width)
       }
+      // Frames double before full resolution is reached.
+      if stage == 1 { area *= Double(temporalFactor) }
     }
     convolve(area, width, 3)
     return (flops, peak)

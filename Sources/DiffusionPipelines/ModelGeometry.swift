@@ -6,6 +6,8 @@ import SparseAttention
 public struct ModelGeometry: Sendable, Hashable {
   public struct Transformer: Sendable, Hashable {
     public let layers, heads, headSize, patchSize, inChannels, outChannels: Int
+    /// Latent frames of a token, and the feed-forward's hidden width.
+    public let patchFrames, feedForwardSize: Int
     /// Latents a side.
     public let sampleSize: Int
     /// Width of the caption embeddings; `nil` without text.
@@ -31,7 +33,11 @@ public struct ModelGeometry: Sendable, Hashable {
     public let tileLatents: Double
 
     /// Pixels a side for each latent.
-    public var scaleFactor: Int { 1 << (channels.count - 1) }
+    public let scaleFactor: Int
+    /// Frames for each latent frame after the first; 1 for pictures.
+    public let temporalFactor: Int
+    /// Frames that a kernel of the decoder covers.
+    public let kernelFrames: Int
   }
 
   public struct TextEncoder: Sendable, Hashable {
@@ -45,8 +51,8 @@ public struct ModelGeometry: Sendable, Hashable {
 
   /// Reads the configurations of all components.
   public init(_ folder: PipelineFolder) throws {
-    transformer = try Transformer(folder)
-    autoencoder = try Autoencoder(folder)
+    transformer = try folder.kind == .wan ? Transformer(wan: folder) : Transformer(folder)
+    autoencoder = try folder.kind == .wan ? Autoencoder(wan: folder) : Autoencoder(folder)
     textEncoder = folder.kind.takesClassLabel ? nil : try TextEncoder(folder)
   }
 
@@ -56,8 +62,27 @@ public struct ModelGeometry: Sendable, Hashable {
   /// The size the model was trained for, in pixels a side.
   public var defaultSide: Int { transformer.sampleSize * autoencoder.scaleFactor }
 
-  /// Frames, height and width in tokens of a picture in pixels.
-  public func tokenGrid(width: Int, height: Int) -> [Int] { [1, height / sizeMultiple, width / sizeMultiple] }
+  /// Frames, height and width in tokens of what a request draws.
+  public func tokenGrid(of request: GenerationRequest) -> [Int] {
+    [
+      latentFrames(request.frames) / transformer.patchFrames, request.modelHeight / sizeMultiple,
+      request.modelWidth / sizeMultiple,
+    ]
+  }
+
+  /// Latent frames of a clip.
+  public func latentFrames(_ frames: Int) -> Int { (frames - 1) / autoencoder.temporalFactor + 1 }
+
+  /// The nearest number of frames, not above `frames`, that the autoencoder makes.
+  public func nearestFrames(_ frames: Int) -> Int {
+    (frames - 1) / autoencoder.temporalFactor * autoencoder.temporalFactor + 1
+  }
+
+  /// Shape of a request's noise: `[1, C, H, W]`, of a clip `[1, C, F, H, W]`.
+  func noiseShape(of request: GenerationRequest, isVideo: Bool) -> [Int] {
+    let side = [request.modelHeight / autoencoder.scaleFactor, request.modelWidth / autoencoder.scaleFactor]
+    return [1, transformer.inChannels] + (isVideo ? [latentFrames(request.frames)] : []) + side
+  }
 
   /// The layers in which a request shortens keys and values; `nil` where none does. Throws where the model or the
   /// picture's size does not allow what is asked.
@@ -75,7 +100,7 @@ public struct ModelGeometry: Sendable, Hashable {
 
   /// The tokens that a request's picture is drawn in.
   public func tokenLayout(of request: GenerationRequest) -> TokenLayout {
-    let grid = tokenGrid(width: request.modelWidth, height: request.modelHeight)
+    let grid = tokenGrid(of: request)
     return TokenLayout(frames: grid[0], height: grid[1], width: grid[2])
   }
 }
@@ -108,6 +133,7 @@ extension ModelGeometry.Transformer {
     heads = try check(config.numAttentionHeads ?? 16, "num_attention_heads", upTo: 1024)
     headSize = try check(config.attentionHeadDim ?? 72, "attention_head_dim", upTo: 4096)
     patchSize = try check(config.patchSize ?? 2, "patch_size", upTo: 64)
+    (patchFrames, feedForwardSize) = (1, 4 * heads * headSize)
     inChannels = try check(config.inChannels ?? 4, "in_channels", upTo: 4096)
     outChannels = try check(config.outChannels ?? (isClassConditional ? inChannels : 8), "out_channels", upTo: 8192)
     sampleSize = try check(config.sampleSize ?? (isClassConditional ? 32 : 128), "sample_size", upTo: 4096)
@@ -123,7 +149,38 @@ extension ModelGeometry.Transformer {
   }
 }
 
+extension ModelGeometry.Transformer {
+  init(wan folder: PipelineFolder) throws {
+    let config = try folder.config(WanConfiguration.self, of: "transformer")
+    try config.validate()
+    guard config.patch[1] == config.patch[2] else {
+      throw PipelineError.badData(
+        path: try folder.configFile(of: "transformer").path,
+        reason: "expected square patches at patch_size, found \(config.patch)")
+    }
+    (layers, heads, headSize) = (config.layers, config.heads, config.headSize)
+    (patchFrames, patchSize) = (config.patch[0], config.patch[1])
+    (inChannels, outChannels) = (config.inputChannels, config.outputChannels)
+    feedForwardSize = config.hiddenSize
+    // Wan's configuration names no size: one comes from the pipeline's defaults.
+    sampleSize = 1
+    (captionChannels, classes, compression) = (config.textSize, nil, nil)
+  }
+}
+
 extension ModelGeometry.Autoencoder {
+  init(wan folder: PipelineFolder) throws {
+    let config = try folder.config(AutoencoderKLWanConfiguration.self, of: "vae")
+    try config.validate()
+    channels = config.decoderChannels
+    blocks = Array(repeating: config.decoderBlocks, count: channels.count)
+    latentChannels = config.latentChannels
+    (isTiny, hasMiddleAttention) = (false, true)
+    (scaleFactor, temporalFactor, kernelFrames) = (config.spatialFactor, config.temporalFactor, 3)
+    let side = Double(TileGeometry(config).latentSize)
+    tileLatents = side * side
+  }
+
   private struct Config: Decodable {
     let blockOutChannels, decoderBlockOutChannels, numDecoderBlocks: [Int]?
     let layersPerBlock, latentChannels, sampleSize: Int?
@@ -150,6 +207,7 @@ extension ModelGeometry.Autoencoder {
         path: path, reason: "expected 1 to 8 stages of positive widths, found \(widths) with \(blocks) blocks")
     }
     channels = widths
+    (scaleFactor, temporalFactor, kernelFrames) = (1 << (widths.count - 1), 1, 1)
     latentChannels = try bounded(config.latentChannels ?? 4, "latent_channels", folder, "vae", upTo: 4096)
     let tile = try bounded(config.sampleSize ?? 32, "sample_size", folder, "vae", upTo: 65_536)
     let tileSide = Double(max(1, tile >> (widths.count - 1)))

@@ -9,6 +9,7 @@ final class NoisePredictor {
   private enum Model {
     case pixArt(PixArtTransformer2DModel)
     case diT(DiTTransformer2DModel)
+    case wan(WanExperts)
   }
   private let model: Model
   let precision: Precision
@@ -17,6 +18,12 @@ final class NoisePredictor {
 
   /// - Parameter compression: which layers shorten keys and values; `nil` is what the checkpoint says.
   init(_ folder: PipelineFolder, precision: Precision, compression: KeyValueCompression?) throws {
+    self.precision = precision
+    self.compression = compression
+    if folder.kind == .wan {
+      model = .wan(try WanExperts(folder, precision: precision))
+      return
+    }
     let store = try WeightStore(folder: folder.folder(of: "transformer"))
     let weights = store.scope(precision)
     switch folder.kind {
@@ -25,14 +32,13 @@ final class NoisePredictor {
         try PixArtTransformer2DModel(folder.config(of: "transformer"), weights: weights, compression: compression))
     case .diT:
       model = .diT(try DiTTransformer2DModel(folder.config(of: "transformer"), weights: weights))
+    case .wan: preconditionFailure("loaded above")
     }
-    self.precision = precision
-    self.compression = compression
     try store.verifyAllRead()
     weights.releasePages()
   }
 
-  /// The prediction with guidance, as a closure for the denoising loop: `[1, C, H, W]` to `[1, C, H, W]`.
+  /// The prediction with guidance, as a closure for the denoising loop: latents to the same shape.
   ///
   /// Each branch is predicted by itself. Where the model also predicts variances, its first `C` channels are the noise.
   func guided(
@@ -74,6 +80,13 @@ final class NoisePredictor {
       return labels.map { label in
         { input, timestep, call, attention in
           try model(input, timestep: timestep, conditioning: [label], call: call, attention: attention)
+        }
+      }
+    case .wan(let experts):
+      return texts.map { text in
+        { input, timestep, call, attention in
+          try experts.model(at: timestep)(
+            input, timestep: timestep, conditioning: text, call: call, attention: attention)
         }
       }
     }

@@ -11,6 +11,9 @@ public struct PipelineDefaults: Sendable, Hashable, Codable {
   public var resolutionBinning: ResolutionBinning?
   public var cleanCaption: Bool?
   public var negativePrompt: String?
+  /// Of clips.
+  public var numFrames: Int?
+  public var fps: Double?
 
   public init() {}
 
@@ -29,6 +32,15 @@ public struct PipelineDefaults: Sendable, Hashable, Codable {
       defaults.steps = 50
       defaults.guidanceScale = 4
       defaults.resolutionBinning = .off
+    case .wan:
+      defaults.steps = 50
+      defaults.guidanceScale = 5
+      defaults.size = "832x480"
+      defaults.numFrames = 81
+      defaults.fps = 16
+      defaults.maxSequenceLength = 512
+      defaults.resolutionBinning = .off
+      defaults.negativePrompt = ""
     }
     return defaults
   }
@@ -43,6 +55,8 @@ public struct PipelineDefaults: Sendable, Hashable, Codable {
     result.resolutionBinning = own.resolutionBinning ?? resolutionBinning
     result.cleanCaption = own.cleanCaption ?? cleanCaption
     result.negativePrompt = own.negativePrompt ?? negativePrompt
+    result.numFrames = own.numFrames ?? numFrames
+    result.fps = own.fps ?? fps
     return result
   }
 
@@ -50,6 +64,7 @@ public struct PipelineDefaults: Sendable, Hashable, Codable {
   private struct Values: Decodable { let defaults: PipelineDefaults? }
   private static let known = [
     "steps", "guidance_scale", "size", "max_sequence_length", "resolution_binning", "clean_caption", "negative_prompt",
+    "num_frames", "fps",
   ]
 
   /// Reads `tessera.json`; no file means no defaults of its own.

@@ -7,9 +7,12 @@ public enum PipelineKind: String, Sendable, Hashable, CaseIterable, Codable {
   case pixArtSigma = "PixArtSigmaPipeline"
   case pixArtAlpha = "PixArtAlphaPipeline"
   case diT = "DiTPipeline"
+  case wan = "WanPipeline"
 
   /// Whether a result is asked for by a class label and not by a prompt.
   public var takesClassLabel: Bool { self == .diT }
+  /// Whether results are clips.
+  public var isVideo: Bool { self == .wan }
 
   /// The component classes each folder of the pipeline may hold; an empty list leaves the check to the loader.
   var componentClasses: [String: [String]] {
@@ -23,6 +26,11 @@ public enum PipelineKind: String, Sendable, Hashable, CaseIterable, Codable {
     case .diT:
       return [
         "transformer": ["DiTTransformer2DModel", "Transformer2DModel"], "vae": autoencoders, "scheduler": [],
+      ]
+    case .wan:
+      return [
+        "text_encoder": ["UMT5EncoderModel", "T5EncoderModel"], "tokenizer": ["T5Tokenizer", "T5TokenizerFast"],
+        "transformer": ["WanTransformer3DModel"], "vae": ["AutoencoderKLWan"], "scheduler": [],
       ]
     }
   }

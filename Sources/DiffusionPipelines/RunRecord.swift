@@ -21,6 +21,8 @@ public struct RunRecord: Sendable, Hashable, Codable {
     /// The class id.
     public var classLabel: Int?
     public var width, height: Int
+    /// Of clips.
+    public var numFrames: Int?, fps: Double?
     public var resolutionBinning: ResolutionBinning
     public var steps: Int
     public var guidanceScale: Double
@@ -128,7 +130,8 @@ extension RunRecord {
     self.request = Settings(
       pipeline: folder.path, prompt: usesText ? request.prompt : nil,
       negativePrompt: usesText ? request.negativePrompt : nil, classLabel: request.classLabel?.id,
-      width: request.width, height: request.height, resolutionBinning: request.resolutionBinning,
+      width: request.width, height: request.height, numFrames: folder.kind.isVideo ? request.frames : nil,
+      fps: folder.kind.isVideo ? request.framesPerSecond : nil, resolutionBinning: request.resolutionBinning,
       steps: request.steps, guidanceScale: request.guidanceScale, seed: request.seed, scheduler: request.scheduler,
       flowShift: request.flowShift, maxSequenceLength: usesText ? request.maxSequenceLength : nil,
       cleanCaption: usesText ? request.cleanCaption : nil, dtype: request.precision, rng: request.noise,
@@ -136,10 +139,11 @@ extension RunRecord {
       attention: AttentionChoice(method: request.attention.method, options: request.attention.options).text,
       denseSteps: request.attention.denseSteps, denseLayers: request.attention.denseLayers,
       kvCompression: request.keyValueCompression?.description)
+    kind = folder.kind.isVideo ? "video" : "image"
     model = Model(
       className: folder.kind.rawValue, name: folder.name, classLabelName: request.classLabel?.name)
     compute = Compute(dtype: request.precision)
-    let grid = geometry.tokenGrid(width: request.modelWidth, height: request.modelHeight)
+    let grid = geometry.tokenGrid(of: request)
     attention = Attention(
       method: request.attention.method, options: request.attention.options,
       density: request.attention.method == "dense" ? 1 : nil, runDensity: request.attention.method == "dense" ? 1 : nil,

@@ -46,7 +46,7 @@ final class TextConditioner {
   private func encode(_ keys: [Key], _ precision: Precision, _ onEvent: (GenerationEvent) throws -> Bool) throws {
     _ = try onEvent(.phase("text"))
     let sequences = try keys.map { key -> [Int] in
-      let text = key.isCleaned ? CaptionCleaner.clean(key.text) : CaptionCleaner.plain(key.text)
+      let text = cleaned(key)
       let tokens = try tokenizer.encode(text, maxLength: key.maxLength)
       if !tokens.dropped.isEmpty {
         _ = try onEvent(
@@ -55,8 +55,10 @@ final class TextConditioner {
       return zip(tokens.ids, tokens.mask).filter(\.1).map(\.0)
     }
     let store = try WeightStore(folder: folder.folder(of: "text_encoder"))
+    let className = folder.components["text_encoder"]?.className ?? ""
     let encoder = try T5EncoderModel(
-      folder.config(T5Configuration.self, of: "text_encoder"), weights: store.scope(precision))
+      folder.config(T5Configuration.self, of: "text_encoder"), family: T5Family(rawValue: className) ?? .t5,
+      weights: store.scope(precision))
     let results = try encoder(sequences) { layer in
       if layer > 0, try !onEvent(.step(index: layer, count: encoder.configuration.layers)) {
         throw GenerationStopped(steps: 0)
@@ -70,7 +72,20 @@ final class TextConditioner {
   }
 
   /// The embeddings of a prepared request, `[1, L, D]` each: of the prompt, and of the negative prompt with guidance.
-  func embeddings(_ request: GenerationRequest) -> [Tensor] { Self.keys(request).compactMap { embeddings[$0] } }
+  /// Wan reads a fixed number of tokens: zeros follow the text.
+  func embeddings(_ request: GenerationRequest) -> [Tensor] {
+    Self.keys(request).compactMap { key in
+      guard let text = embeddings[key], folder.kind == .wan, text.shape[1] < key.maxLength else {
+        return embeddings[key]
+      }
+      return Tensor.concatenated([text, Tensor(zeros: [1, key.maxLength - text.shape[1], text.shape[2]])], axis: 1)
+    }
+  }
+
+  private func cleaned(_ key: Key) -> String {
+    if folder.kind == .wan { return CaptionCleaner.basic(key.text) }
+    return key.isCleaned ? CaptionCleaner.clean(key.text) : CaptionCleaner.plain(key.text)
+  }
 }
 
 /// The beginning of a long text, and how much more there is.

@@ -9,6 +9,14 @@ public enum CaptionCleaner {
     PythonText.strip(PythonText.lower([Unicode.Scalar](prompt))).string
   }
 
+  /// What Wan's pipeline does to prompts: text repaired, HTML entities resolved, runs of white space as one space. Case
+  /// stays.
+  public static func basic(_ prompt: String) -> String {
+    let text = HTMLEntities.unescape(HTMLEntities.unescape(TextRepair.fix([Unicode.Scalar](prompt))))
+    return PythonText.strip(text).split(whereSeparator: PythonText.isSpace)
+      .map { Array($0).string }.joined(separator: " ")
+  }
+
   /// The prompt for `clean_caption=True`: web addresses, markup, CJK ideographs, file names, ids and advertising go;
   /// punctuation becomes plain; lower case. Done twice, since one round may uncover work for the next.
   public static func clean(_ prompt: String) -> String { round(round([Unicode.Scalar](prompt))).string }

@@ -26,6 +26,9 @@ public struct AutoencoderKLWanConfiguration: Decodable, Sendable {
   var outputChannels: Int { outChannels ?? 3 }
   /// Side of the squares of pixels that are taken as channels before encoding.
   var patch: Int { patchSize ?? 1 }
+  /// Channels of the decoder's levels, the one at full resolution first, and residual blocks of each.
+  public var decoderChannels: [Int] { multipliers.map { $0 * decoderBase } }
+  public var decoderBlocks: Int { residualBlocks + 1 }
   /// Pixels a latent covers down and across, and frames it covers after the first.
   public var spatialFactor: Int { patch << (multipliers.count - 1) }
   public var temporalFactor: Int { halvesTime.reduce(1) { $1 ? 2 * $0 : $0 } }
@@ -42,7 +45,7 @@ public struct AutoencoderKLWanConfiguration: Decodable, Sendable {
     2.8251, 1.9160,
   ]
 
-  func validate() throws {
+  public func validate() throws {
     let model = AutoencoderKLWan.className
     guard (attnScales ?? []).isEmpty else {
       throw ModelError.unsupported(model: model, key: "attn_scales", value: "\(attnScales!)", supported: "[]")

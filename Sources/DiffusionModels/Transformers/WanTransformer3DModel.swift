@@ -30,7 +30,7 @@ public struct WanConfiguration: Decodable, Sendable {
   /// Largest grid extent that upstream has rotary positions for.
   public var maxPositions: Int { ropeMaxSeqLen ?? 1024 }
 
-  func validate() throws {
+  public func validate() throws {
     let model = WanTransformer3DModel.className
     if let qkNorm, qkNorm != "rms_norm_across_heads" {
       throw ModelError.unsupported(
