@@ -458,6 +458,23 @@ TK_TARGET_BF16 static void load_queries_wide(const tk_attention_block *b, size_t
   }
 }
 
+// As store_rows; whole lines past the caches, since writing through them would first read what is overwritten.
+TK_TARGET_AVX512 static void store_rows_wide(const tk_attention_block *b, const scratch_parts *s) {
+  if (!b->streams || b->size % 16 != 0 || (uintptr_t)b->out % 64 != 0) {
+    store_rows(b, s);
+    return;
+  }
+  for (size_t row = 0; row < b->rows; row++) {
+    size_t token = token_at(b->query_tokens, b->first + row);
+    __m512 inverse = _mm512_set1_ps(1.0f / s->total[row]);
+    for (size_t c = 0; c < b->size; c += 16)
+      _mm512_stream_ps(b->out + token * b->size + c,
+                       _mm512_mul_ps(_mm512_loadu_ps(s->sums + row * b->size + c), inverse));
+    if (b->log_sum_exp) b->log_sum_exp[token] = (s->largest[row] + log2f(s->total[row])) * 0.693147180559945309f;
+  }
+  _mm_sfence();
+}
+
 #define MASK(count) ((__mmask16)((1u << (count)) - 1))
 #define BLOCK_WIDE(BF16, TYPE, LOAD, SCORES, SOFTMAX, SUMS)                                                                  \
   scratch_parts s = parts_of(b->scratch, b->size);                                                                     \
@@ -506,7 +523,7 @@ TK_TARGET_BF16 static void load_queries_wide(const tk_attention_block *b, size_t
         for (size_t row = 0; row < padded; row += GROUP) SUMS(1);                                                      \
     }                                                                                                                  \
   }                                                                                                                    \
-  store_rows(b, &s);
+  store_rows_wide(b, &s);
 
 #define SCORES_F32(halves, k0, k1, m0, m1)                                                                             \
   scores_f32_wide(halves, b->size, s.q + row * ldq, ldq, k0, k1, m0, m1, s.scores + row * TILE + p * KEYS)

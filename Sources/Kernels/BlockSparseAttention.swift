@@ -64,7 +64,8 @@ private func attend(
         withOptionalMutable(&logSumExp) { sums in
           let operands = AttentionOperands(
             query: query, keys: k.baseAddress!, values: v.baseAddress!, output: output, logSumExp: sums,
-            queryCount: queries, keyCount: keys, size: size, scale: scale, isBF16: precision == .bfloat16)
+            queryCount: queries, keyCount: keys, size: size, scale: scale, isBF16: precision == .bfloat16,
+            streams: q.count * 4 >= AttentionOperands.streamedFrom)
           operands.run(pairs: batch * heads) { plans[$0 % heads] }
         }
       }
@@ -146,9 +147,13 @@ private final class HeadSchedule: Sendable {
 private struct AttentionOperands {
   let query: Input, keys: Input, values: Input, output: Output, logSumExp: Output?
   let queryCount: Int, keyCount: Int, size: Int, scale: Float, isBF16: Bool
+  /// Whether results go past the caches.
+  let streams: Bool
 
   /// Bytes of packed keys and values held at a time: heads are computed in groups of this size.
   private static let packedLimit = 16 << 20
+  /// Bytes of a result from which on it is not kept in the caches on its way to memory.
+  static let streamedFrom = 24 << 20
 
   func run(pairs: Int, schedule: (Int) -> HeadSchedule) {
     let keyPanel = Door.attentionKeyPanel(size, isBF16), valuePanel = Door.attentionValuePanel(size, isBF16)
@@ -232,7 +237,7 @@ private struct AttentionOperands {
         size: size, rows: count, first: start, nextRows: min(Door.attentionRows, queryCount - start - count),
         tokens: tokens, query: query + pair * queryCount * size, scale: scale,
         panels: panels, list: list, counts: counts.pointer, keys: keyPanels, values: valuePanels, bf16: isBF16,
-        scratch: scratch.pointer, output: output + pair * queryCount * size,
+        scratch: scratch.pointer, output: output + pair * queryCount * size, streams: streams,
         logSumExp: logSumExp.map { $0 + pair * queryCount })
     }
   }

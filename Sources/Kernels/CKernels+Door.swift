@@ -120,13 +120,13 @@ enum Door {
     size: Int, rows: Int, first: Int, nextRows: Int, tokens: UnsafePointer<Int32>?, query: Input, scale: Float,
     panels: Int,
     list: UnsafePointer<UInt32>, counts: UnsafePointer<UInt8>, keys: UnsafePointer<UInt32>,
-    values: UnsafePointer<UInt32>, bf16: Bool, scratch: Output, output: Output, logSumExp: Output?
+    values: UnsafePointer<UInt32>, bf16: Bool, scratch: Output, output: Output, streams: Bool, logSumExp: Output?
   ) {
     var block = tk_attention_block(
       size: size, rows: rows, first: first, next_rows: nextRows, query_tokens: tokens, q: query, scale: scale,
       panels: panels,
       panel_list: list, panel_counts: counts, keys: keys, values: values, bf16: bf16 ? 1 : 0, scratch: scratch,
-      out: output, log_sum_exp: logSumExp)
+      out: output, streams: streams ? 1 : 0, log_sum_exp: logSumExp)
     tk_attention(&block)
   }
 }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Kernels
+import SparseAttention
 import Tensors
 
 /// Checks and times the operation table: correctness against the Float64 oracle, speed against the machine's own peak.
@@ -12,6 +13,7 @@ struct KernelBench: ParsableCommand {
     discussion: """
       Without an operation, runs the whole table. With one, runs its rows, or one row of the sizes given:
       kernel-bench attention --heads 12 --tokens 8192 --head-dim 128; kernel-bench linear --m 4096 --n 4608 --k 1152.
+      kernel-bench plan --method radial:decay=0.2 --grid 21x30x52 times the making of plans beside dense attention.
       """)
 
   @Argument(help: "linear, conv2d, attention, group-norm, ...: only this operation.") var operation: String?
@@ -27,6 +29,8 @@ struct KernelBench: ParsableCommand {
   @Option(help: "Tokens of a block.") var block: Int = 128
   @Option(help: "Timed runs of each row.") var repeats: Int = 5
   @Option(name: [.short, .long], help: "Worker threads; physical cores by default.") var threads: Int?
+  @Option(help: "plan: an attention method with its options; repeatable.") var method: [String] = []
+  @Option(help: "plan: frames x rows x columns of tokens.") var grid: String = "8x32x32"
   @Flag(help: "Small sizes that go wrong, checked in full and not timed.") var check = false
   @Flag(help: "One JSON object a row.") var json = false
 
@@ -54,13 +58,19 @@ struct KernelBench: ParsableCommand {
       }
     }
     let known = Set(KernelCase.correctnessCases().map(\.operation))
-    if let operation, !known.contains(operation) {
+    if operation == "plan" {
+      let extents = grid.split(separator: "x").map { Int($0) ?? 0 }
+      guard extents.count == 3, extents.allSatisfy({ (1...10_000).contains($0) }) else {
+        throw ValidationError("--grid is '\(grid)', expected FxHxW, each from 1 to 10000")
+      }
+    } else if let operation, !known.contains(operation) {
       throw ValidationError("unknown operation '\(operation)'; known: \(known.sorted().joined(separator: ", "))")
     }
   }
 
   func run() throws {
     ThreadPool.shared.configure(threads: threads ?? Processor.physicalCores)
+    if operation == "plan" { return try runPlans() }
     var failures = 0
     for item in cases() {
       let row = check ? checked(item) : timed(item)
@@ -71,6 +81,26 @@ struct KernelBench: ParsableCommand {
       FileHandle.standardError.write(
         Data("error: \(failures) rows are further from the oracle than they may be\n".utf8))
       throw ExitCode(1)
+    }
+  }
+
+  private func runPlans() throws {
+    let extents = grid.split(separator: "x").map { Int($0)! }
+    let bench = PlanBench(
+      layout: TokenLayout(frames: extents[0], height: extents[1], width: extents[2]), heads: heads ?? 12,
+      headDim: headDim ?? 128, precision: dtype.flatMap(Precision.init) ?? .bfloat16, repeats: repeats)
+    let encoder = JSONEncoder()
+    encoder.keyEncodingStrategy = .convertToSnakeCase
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    // Plans first: peaks of memory only grow.
+    var rows: [PlanRow] = []
+    for text in method.isEmpty ? ["sliding-tile", "radial", "draft"] : method {
+      rows.append(try bench.row(text, denseSeconds: 0))
+    }
+    let dense = bench.denseSeconds()
+    for var row in rows {
+      row.denseSeconds = dense
+      print(json ? String(decoding: try encoder.encode(row), as: UTF8.self) : row.text)
     }
   }
 

@@ -33,7 +33,7 @@ import Testing
     ],
     "generate-image": ["CommandSupport", "DiffusionPipelines"],
     "sweep-attention": ["CommandSupport", "DiffusionPipelines"],
-    "kernel-bench": ["Tensors", "Kernels", "ArgumentParser"],
+    "kernel-bench": ["Tensors", "Kernels", "SparseAttention", "ArgumentParser"],
   ]
   static let platform: Set<String> = ["Foundation", "Glibc", "Darwin", "Synchronization", "Dispatch"]
 

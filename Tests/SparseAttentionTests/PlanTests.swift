@@ -75,3 +75,16 @@ import Testing
     }
   }
 }
+
+/// Plans are small: nothing of the size of tokens by tokens exists.
+@Suite struct PlanSizeTests {
+  @Test(arguments: MethodCase.all.filter { $0.options["tile"] != "3x5x7" })
+  func atWanSizeATwelveHeadPlanFitsInAFewMegabytes(_ item: MethodCase) throws {
+    let layout = TokenLayout(frames: 21, height: 30, width: 52)
+    let context = MethodContext(layout: layout, layerCount: 2, stepCount: 4, heads: 12)
+    guard let planner = try item.make(context) as? any GeometricPlanner else { return }
+    let site = AttentionSite(layout: layout, layer: 1, layerCount: 2, call: DenoisingCall(step: 3, of: 4), heads: 12)
+    let plan = try planner.plan(site)
+    #expect(plan.byteCount <= 8 << 20, "\(item): \(plan.byteCount) bytes")
+  }
+}

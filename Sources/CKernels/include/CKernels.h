@@ -81,6 +81,7 @@ typedef struct {
   int bf16;                     // whether products have bf16 operands
   float *scratch;               // tk_attention_scratch(size) floats
   float *out;                   // [tokens][size] of this head
+  int streams;                  // whether results go past the caches: for outputs larger than they are
   float *log_sum_exp;           // [tokens], natural logarithm; may be null
 } tk_attention_block;
 void tk_attention(const tk_attention_block *block);
