@@ -1,6 +1,7 @@
 # Tessera: make demo draws a picture, make test runs all tests. Both install what is missing and build.
 
-PACKAGES := libstdc++-12-dev libpng-dev libsentencepiece-dev
+PACKAGES := libstdc++-12-dev libpng-dev libsentencepiece-dev \
+  libavformat-dev libavcodec-dev libavutil-dev libswscale-dev
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 DEMO_PROMPT ?= a large red sphere on a grey floor
 BUILD := swift build -c release
@@ -41,8 +42,8 @@ ifeq ($(shell uname -s),Linux)
 	    || { $(SUDO) apt-get update && $(SUDO) apt-get install -y --no-install-recommends $$missing; }; \
 	fi
 else
-	@command -v brew >/dev/null && brew list libpng sentencepiece >/dev/null 2>&1 || { \
-	  echo "make: install the libraries first: brew install libpng sentencepiece" >&2; exit 1; }
+	@command -v brew >/dev/null && brew list ffmpeg libpng sentencepiece >/dev/null 2>&1 || { \
+	  echo "make: install the libraries first: brew install ffmpeg libpng sentencepiece" >&2; exit 1; }
 endif
 
 clean:

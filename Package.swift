@@ -23,6 +23,9 @@ let package = Package(
   targets: [
     // Kernels, and doors to C libraries.
     .target(name: "CPNG", linkerSettings: [.linkedLibrary("png")]),
+    .target(
+      name: "CFFmpeg",
+      linkerSettings: ["avformat", "avcodec", "avutil", "swscale"].map { .linkedLibrary($0) }),
     .target(name: "CSentencePiece", linkerSettings: [.linkedLibrary("sentencepiece")]),
     .target(name: "CKernels"),
 
@@ -38,7 +41,7 @@ let package = Package(
     .target(name: "DiffusionModels", dependencies: ["NN", "SparseAttention"], swiftSettings: safe),
     .target(name: "Tokenizers", dependencies: ["CSentencePiece", "TolerantJSON"], swiftSettings: safe),
     .target(name: "Schedulers", dependencies: ["Kernels", "TolerantJSON"], swiftSettings: safe),
-    .target(name: "Media", dependencies: ["CPNG"], swiftSettings: safe),
+    .target(name: "Media", dependencies: ["CFFmpeg", "CPNG"], swiftSettings: safe),
     .target(
       name: "DiffusionPipelines",
       dependencies: ["DiffusionModels", "Tokenizers", "Schedulers", "Media"],

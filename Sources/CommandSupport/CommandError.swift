@@ -69,8 +69,10 @@ public func exitStatus(for error: any Error) -> ExitStatus {
   case let error as MediaError:
     switch error {
     case .cannotWrite: return .cannotWrite
-    case .badPNG: return .badData
-    case .cannotEncode: return .failedWhileRunning
+    case .badPNG, .badVideo: return .badData
+    case .badFormat: return .usage
+    case .unavailable: return .unavailable
+    case .cannotEncode, .cannotEncodeVideo: return .failedWhileRunning
     }
   case let error as SchedulerError:
     switch error {

@@ -10,47 +10,91 @@ public enum AtomicFile {
   ///
   /// On failure nothing is left behind and what was at `url` is as it was.
   public static func write(_ bytes: [UInt8], to url: URL) throws {
-    try makeParent(of: url)
-    let temporary = temporaryPath(for: url)
-    let descriptor = unsafe open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
-    guard descriptor >= 0 else { throw failure(url) }
-    do {
-      do {
-        try writeAll(bytes, to: descriptor, for: url)
-        guard fsync(descriptor) == 0 else { throw failure(url) }
-      } catch {
-        close(descriptor)
-        throw error
-      }
-      // A full disk over a network can be reported this late.
-      guard close(descriptor) == 0 else { throw failure(url) }
-      guard unsafe rename(temporary, url.path) == 0 else { throw failure(url) }
-    } catch {
-      _ = unsafe unlink(temporary)
-      throw error
-    }
-    flushFolder(of: url)
+    let draft = try DraftFile(for: url)
+    defer { draft.discard() }
+    try draft.write(bytes)
+    try draft.commit()
   }
 
   /// Throws unless a file can be written at `url`: for the time before hours of work. Missing folders are made; an
   /// existing file is not touched, and no file is left behind.
   public static func proveWritable(_ url: URL) throws {
-    try makeParent(of: url)
+    let draft = try DraftFile(for: url)
+    defer { draft.discard() }
+    // Creating a file can work on a full disk where writing one does not.
+    try draft.write([UInt8](repeating: 0, count: 4096))
+    try draft.flush()
+  }
+}
+
+/// A hidden file beside a path, to be written here or by a C library: it takes the path's place, or vanishes.
+final class DraftFile {
+  /// The path it is to take.
+  let url: URL
+  /// Where it is until then.
+  let path: String
+  /// Kept open, so that whatever goes wrong with the file on its way to the disk is reported to `flush`. `nil` once
+  /// committed or discarded.
+  private var descriptor: Int32?
+
+  /// Makes an empty file, and missing folders. What is at `url` stays until `commit`.
+  init(for url: URL) throws {
+    try Self.makeParent(of: url)
     if (try? url.resourceValues(forKeys: [.isDirectoryKey]))?.isDirectory == true {
       throw MediaError.cannotWrite(path: url.path, reason: "it is a folder")
     }
     // A name too long shows here; the temporary name is a shorter one.
-    guard unsafe access(url.path, F_OK) == 0 || errno == ENOENT else { throw failure(url) }
-    let temporary = temporaryPath(for: url)
-    let descriptor = unsafe open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
-    guard descriptor >= 0 else { throw failure(url) }
-    defer {
-      close(descriptor)
-      _ = unsafe unlink(temporary)
+    guard unsafe access(url.path, F_OK) == 0 || errno == ENOENT else { throw Self.failure(url) }
+    self.url = url
+    path = Self.temporaryPath(for: url)
+    let opened = unsafe open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+    guard opened >= 0 else { throw Self.failure(url) }
+    descriptor = opened
+  }
+
+  deinit { discard() }
+
+  /// Adds `bytes` at the end.
+  func write(_ bytes: [UInt8]) throws {
+    guard let descriptor else { preconditionFailure("write to a finished draft of \(url.path)") }
+    var rest = bytes[...]
+    while !rest.isEmpty {
+      let written = unsafe rest.withUnsafeBytes { unsafe Foundation.write(descriptor, $0.baseAddress, $0.count) }
+      if written < 0 {
+        if errno == EINTR { continue }
+        throw Self.failure(url)
+      }
+      rest = rest.dropFirst(written)
     }
-    // Creating a file can work on a full disk where writing one does not.
-    try writeAll([UInt8](repeating: 0, count: 4096), to: descriptor, for: url)
-    guard fsync(descriptor) == 0 else { throw failure(url) }
+  }
+
+  /// Waits until all that was written, here or by others, is on the disk.
+  func flush() throws {
+    guard let descriptor else { preconditionFailure("flush of a finished draft of \(url.path)") }
+    guard fsync(descriptor) == 0 else { throw Self.failure(url) }
+  }
+
+  /// Puts the file in its place. When that fails, the file is gone and what was at `url` is as it was.
+  func commit() throws {
+    defer { discard() }
+    try flush()
+    guard let descriptor else { return }
+    self.descriptor = nil
+    // A full disk over a network can be reported this late.
+    guard close(descriptor) == 0, unsafe rename(path, url.path) == 0 else {
+      let error = Self.failure(url)
+      _ = unsafe unlink(path)
+      throw error
+    }
+    Self.flushFolder(of: url)
+  }
+
+  /// Deletes the file unless it was committed.
+  func discard() {
+    guard let descriptor else { return }
+    close(descriptor)
+    _ = unsafe unlink(path)
+    self.descriptor = nil
   }
 
   private static func makeParent(of url: URL) throws {
@@ -66,18 +110,6 @@ public enum AtomicFile {
   private static func temporaryPath(for url: URL) -> String {
     let name = ".\(url.lastPathComponent.prefix(60)).\(getpid())-\(UInt32.random(in: 0...UInt32.max)).tmp"
     return url.deletingLastPathComponent().appending(path: name).path
-  }
-
-  private static func writeAll(_ bytes: [UInt8], to descriptor: Int32, for url: URL) throws {
-    var rest = bytes[...]
-    while !rest.isEmpty {
-      let written = unsafe rest.withUnsafeBytes { unsafe Foundation.write(descriptor, $0.baseAddress, $0.count) }
-      if written < 0 {
-        if errno == EINTR { continue }
-        throw failure(url)
-      }
-      rest = rest.dropFirst(written)
-    }
   }
 
   /// Makes the rename itself durable. Not every file system can; the file is whole either way.

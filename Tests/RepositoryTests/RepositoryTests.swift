@@ -22,7 +22,7 @@ import Testing
     "NN": ["Tensors", "Kernels", "Checkpoints"], "SparseAttention": ["Tensors", "Kernels", "TolerantJSON"],
     "DiffusionModels": ["Tensors", "Kernels", "Checkpoints", "NN", "SparseAttention"],
     "Tokenizers": ["CSentencePiece", "TolerantJSON"], "Schedulers": ["Tensors", "Kernels", "TolerantJSON"],
-    "Media": ["CPNG"],
+    "Media": ["CFFmpeg", "CPNG"],
     "DiffusionPipelines": [
       "Tensors", "Kernels", "Checkpoints", "TolerantJSON", "SparseAttention", "DiffusionModels", "Tokenizers",
       "Schedulers", "Media",
