@@ -151,7 +151,7 @@ private struct AttentionOperands {
   let streams: Bool
 
   /// Bytes of packed keys and values held at a time: heads are computed in groups of this size.
-  private static let packedLimit = 16 << 20
+  private static let packedLimit = 6 << 20
   /// Bytes of a result from which on it is not kept in the caches on its way to memory.
   static let streamedFrom = 24 << 20
 
