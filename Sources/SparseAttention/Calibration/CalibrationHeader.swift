@@ -35,7 +35,10 @@ public struct CalibrationHeader: Codable, Hashable, Sendable {
   }
 
   /// Throws unless the file is for this method, model and, but for `interpolate`, this grid and number of steps.
-  public func check(method: String, context: MethodContext, path: String, interpolate: Bool) throws {
+  /// - Parameter otherGrids: whether the method can make anything of a table for another grid.
+  public func check(
+    method: String, context: MethodContext, path: String, interpolate: Bool, otherGrids: Bool = true
+  ) throws {
     func refuse(_ reason: String) -> AttentionError { .calibration(path: path, reason: reason) }
     guard schema == Self.schemaName, schemaVersion == 1 else {
       throw refuse("expected schema \(Self.schemaName) version 1, found '\(schema)' version \(schemaVersion)")
@@ -56,7 +59,7 @@ public struct CalibrationHeader: Codable, Hashable, Sendable {
     guard interpolate || (grid == own && prefix == layout.prefix && suffix == layout.suffix) else {
       throw refuse(
         "made for a grid of \(grid.map(String.init).joined(separator: "x")) tokens, this run has \(layout.gridName); "
-          + "calibrate for it, or allow interpolate=true")
+          + (otherGrids || grid == own ? "calibrate for it, or allow interpolate=true" : "calibrate for it"))
     }
     guard interpolate || steps == context.stepCount else {
       throw refuse(

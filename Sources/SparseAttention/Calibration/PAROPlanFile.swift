@@ -89,7 +89,8 @@ struct PAROPlanFile: Sendable {
       throw refuse(failure.reason + (failure.isMissing ? "; \(Self.remedy)" : ""))
     }
     try table.header.check(
-      method: PAROAttention.information.name, context: context, path: path, interpolate: interpolate)
+      method: PAROAttention.information.name, context: context, path: path, interpolate: interpolate,
+      otherGrids: false)
     if let fault = table.fault(context.layout) { throw refuse(fault) }
     let blocks = PAROBlocks(context.layout, block: table.block).visual.count
     shape = PAROMaskShape(
