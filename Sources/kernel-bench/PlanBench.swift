@@ -26,9 +26,7 @@ struct PlanBench {
     if let planner = method as? any GeometricPlanner {
       make = { try planner.plan(site) }
     } else if let planner = method as? any ContentPlanner {
-      let q = caseTensor([heads, layout.count, headDim], seed: 7),
-        k = caseTensor([heads, layout.count, headDim], seed: 8)
-      make = { try planner.plan(site, queries: q, keys: k) }
+      make = { try planner.plan(site, queries: queries, keys: keys) }
     } else {
       make = { .dense(layout, heads: heads) }
     }
