@@ -9,9 +9,11 @@ struct PlanBench {
 
   /// - Parameter text: a method as `--attention` of the other programs takes it, `name:key=value,...`.
   func row(_ text: String, denseSeconds: Double) throws -> PlanRow {
-    let shape = [heads, layout.count, headDim]
-    let queries = caseTensor(shape, seed: 7), keys = caseTensor(shape, seed: 8)
     let parts = text.split(separator: ":", maxSplits: 1).map(String.init)
+    // Only where they are read: they would hide what a plan takes.
+    let readsContent = try AttentionMethods.standard.information(parts[0])?.dependsOnContent == true
+    let shape = readsContent ? [heads, layout.count, headDim] : [1, 1, 1]
+    let queries = caseTensor(shape, seed: 7), keys = caseTensor(shape, seed: 8)
     var options: [String: String] = [:]
     for pair in parts.dropFirst().first?.split(separator: ",") ?? [] {
       let sides = pair.split(separator: "=", maxSplits: 1).map(String.init)
