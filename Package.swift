@@ -14,6 +14,7 @@ let package = Package(
   products: [
     .library(name: "Tessera", targets: ["DiffusionPipelines"]),
     .executable(name: "generate-image", targets: ["generate-image"]),
+    .executable(name: "generate-video", targets: ["generate-video"]),
     .executable(name: "sweep-attention", targets: ["sweep-attention"]),
     .executable(name: "kernel-bench", targets: ["kernel-bench"]),
   ],
@@ -56,6 +57,7 @@ let package = Package(
       ],
       swiftSettings: safe),
     .executableTarget(name: "generate-image", dependencies: ["CommandSupport"], swiftSettings: safe),
+    .executableTarget(name: "generate-video", dependencies: ["CommandSupport"], swiftSettings: safe),
     .executableTarget(name: "sweep-attention", dependencies: ["CommandSupport"], swiftSettings: safe),
     .executableTarget(
       name: "kernel-bench",

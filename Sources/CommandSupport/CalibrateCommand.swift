@@ -19,6 +19,11 @@ public struct CalibrateCommand: EnvironmentCommand {
   @OptionGroup(title: "Model") public var model: ModelArguments
   @OptionGroup(title: "Runs to watch") public var sampling: SamplingArguments
 
+  @Option(
+    name: [.long, .customLong("frames")],
+    help: ArgumentHelp("Frames of clips. (default: the model's)", valueName: "count"))
+  public var numFrames: Int?
+
   @Option(help: ArgumentHelp("Method to calibrate, with options: name:key=value,...", valueName: "method"))
   public var method: String
 
@@ -39,7 +44,8 @@ public struct CalibrateCommand: EnvironmentCommand {
   public var stoppedNote: String? { quiet ? nil : "nothing is written" }
 
   public func run(in environment: CommandEnvironment) throws -> ExitStatus {
-    let flags = try FlagValues(model, sampling).readingPrompt(from: environment)
+    var flags = try FlagValues(model, sampling).readingPrompt(from: environment)
+    flags.numFrames = numFrames
     let plan = try CalibrationPlan(flags, method: method, seeds: seeds, output: output, environment: environment)
     var run = CalibrationRun(plan, environment: environment, isQuiet: quiet)
     try run.run()

@@ -20,7 +20,7 @@ struct CalibrationPlan {
     threads = try checkedThreads(flags, environment.processor)
     choice = try AttentionChoice(parsing: method)
     _ = try environment.methods.information(choice.method)
-    folder = try PipelineFolder(path: flags.pipeline ?? ModelArguments.defaultFolder)
+    folder = try PipelineFolder(path: flags.pipeline ?? MediaKind.image.defaultFolder)
     let geometry = try ModelGeometry(folder)
     let resolveAttention = AttentionResolver(folder, geometry, methods: environment.methods)
     let resolver = RequestResolver(

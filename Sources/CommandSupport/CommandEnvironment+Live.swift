@@ -24,7 +24,7 @@ extension ProcessorTraits {
 extension CommandEnvironment {
   /// The process's own streams, files, clock and Ctrl-C.
   public static func live(
-    makeGenerator: @escaping (PipelineFolder, GeneratorOptions) throws -> any ImageGenerator
+    makeGenerator: @escaping (PipelineFolder, GeneratorOptions) throws -> any MediaGenerator
   ) -> CommandEnvironment {
     let start = ContinuousClock.now
     return CommandEnvironment(
@@ -40,8 +40,9 @@ extension CommandEnvironment {
       },
       stopRequested: { StopSignal.shared.isRequested },
       checkScheduler: checkScheduler,
-      encodePNG: { frame, record in try PNGFile.encode(frame, text: record.map { try $0.pictureText() } ?? []) },
-      readRecord: { data in try PNGFile.decode(Array(data)).text.first { $0.key == RunRecord.pictureKey }?.value },
+      encodePNG: { frame, record in try PNGFile.encode(frame, text: record.map { try $0.metadataText() } ?? []) },
+      readRecord: { data in try PNGFile.decode(Array(data)).text.first { $0.key == RunRecord.metadataKey }?.value },
+      readVideoText: VideoFile.metadata,
       proveWritable: { try AtomicFile.proveWritable(URL(fileURLWithPath: $0)) },
       writeFile: { bytes, path in
         do {
@@ -49,6 +50,14 @@ extension CommandEnvironment {
         } catch {
           throw CommandError(.failedWhileRunning, errorLine(for: error))
         }
+      },
+      proveVideo: { path, format, width, height, settings in
+        try VideoWriter.prove(
+          URL(fileURLWithPath: path), format: format, width: width, height: height, settings: settings)
+      },
+      openVideo: { path, format, width, height, settings in
+        try VideoWriter(
+          to: URL(fileURLWithPath: path), format: format, width: width, height: height, settings: settings)
       },
       methods: .standard, makeGenerator: makeGenerator)
   }

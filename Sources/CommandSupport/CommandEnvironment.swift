@@ -38,13 +38,20 @@ public struct CommandEnvironment {
   public var encodePNG: (Frame, RunRecord?) throws -> [UInt8]
   /// The run record in a PNG file's metadata, as JSON.
   public var readRecord: (Data) throws -> String?
+  /// The text in a video file, by key.
+  public var readVideoText: (String) throws -> [String: String]
   /// Throws unless a file can be made at this path; makes its folder.
   public var proveWritable: (String) throws -> Void
   /// Writes a file whole or not at all.
   public var writeFile: ([UInt8], String) throws -> Void
+  /// Throws unless a video of that width and height can be made at this path: encoder, settings, folder. What is to be
+  /// said of its size, if anything.
+  public var proveVideo: (String, VideoFormat, Int, Int, VideoSettings) throws -> String?
+  /// Opens a video file that appears whole or not at all.
+  public var openVideo: (String, VideoFormat, Int, Int, VideoSettings) throws -> any FrameSink
   /// The attention methods that flags may name.
   public var methods: AttentionMethods
-  public var makeGenerator: (PipelineFolder, GeneratorOptions) throws -> any ImageGenerator
+  public var makeGenerator: (PipelineFolder, GeneratorOptions) throws -> any MediaGenerator
 
   /// An error's line on standard error.
   func report(_ error: any Error) { writeError("error: \(errorLine(for: error))\n") }

@@ -47,6 +47,8 @@ struct DryRunReport: Encodable {
 
   var pipeline, className: String
   var width, height, modelWidth, modelHeight, steps: Int
+  /// Of clips.
+  var numFrames: Int?, fps: Double?
   var guidanceScale: Double
   var seed: UInt64
   var dtype: String
@@ -67,18 +69,19 @@ struct DryRunReport: Encodable {
   private var phases: [MemoryEstimate.Phase]
 
   private enum CodingKeys: CodingKey {
-    case pipeline, className, width, height, modelWidth, modelHeight, steps, guidanceScale, seed, dtype, threads, output
+    case pipeline, className, width, height, modelWidth, modelHeight, numFrames, fps, steps, guidanceScale, seed, dtype
+    case threads, output
     case tokenGrid, tokens, attention, weightsBytes, peakMemoryBytes, flops, estimatedSeconds, results, totalFlops
     case totalEstimatedSeconds
   }
 
   /// `nil` for a plan without a valid result.
-  init?(_ plan: ImagePlan, processor: ProcessorTraits) throws {
-    guard let first = plan.images.first else { return nil }
+  init?(_ plan: GenerationPlan, processor: ProcessorTraits) throws {
+    guard let first = plan.results.first else { return nil }
     let request = first.request
     let cores = min(plan.threads, max(1, processor.physicalCores))
-    let forecasts = try plan.images.map { try plan.resolveAttention.forecast($0.request) }
-    let estimates = zip(plan.images, forecasts).map {
+    let forecasts = try plan.results.map { try plan.resolveAttention.forecast($0.request) }
+    let estimates = zip(plan.results, forecasts).map {
       MemoryEstimate(
         $0.request, geometry: plan.geometry, weights: plan.weights, attentionDensity: $1.runDensity ?? 1)
     }
@@ -88,6 +91,7 @@ struct DryRunReport: Encodable {
     pipeline = plan.folder.path
     className = plan.folder.kind.rawValue
     (width, height, modelWidth, modelHeight) = (request.width, request.height, request.modelWidth, request.modelHeight)
+    if plan.kind == .video { (numFrames, fps) = (request.frames, request.framesPerSecond) }
     (steps, guidanceScale, seed) = (request.steps, request.guidanceScale, request.seed)
     dtype = request.precision.rawValue
     threads = plan.threads
@@ -103,7 +107,7 @@ struct DryRunReport: Encodable {
     peakMemoryBytes = Dictionary(uniqueKeysWithValues: phases.map { ($0.name, $0.peakBytes) })
     flops = estimate.flops
     estimatedSeconds = seconds[0]
-    results = plan.images.count
+    results = plan.results.count
     totalFlops = estimates.reduce(0) { $0 + $1.flops }
     totalEstimatedSeconds = seconds.reduce(0, +)
   }
@@ -112,9 +116,10 @@ struct DryRunReport: Encodable {
   var text: String {
     let isDrawnAsAsked = modelWidth == width && modelHeight == height
     let size = "\(width)x\(height)" + (isDrawnAsAsked ? "" : " (drawn at \(modelWidth)x\(modelHeight))")
+    let length = numFrames.map { ", \($0) frames at \(fps ?? 0) a second" } ?? ""
     var lines = [
       "pipeline    \(pipeline) (\(className))",
-      "picture     \(size), \(steps) steps, guidance \(guidanceScale), seed \(seed), \(dtype), \(threads) threads",
+      "\(numFrames == nil ? "picture" : "clip   ")     \(size)\(length), \(steps) steps, guidance \(guidanceScale), seed \(seed), \(dtype), \(threads) threads",
       "output      \(output)" + (results > 1 ? " and \(results - 1) more" : ""),
       "token grid  \(tokenGrid.map(String.init).joined(separator: " x ")) = \(tokens) tokens",
       "attention   \(attention.text)",

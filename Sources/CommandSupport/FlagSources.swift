@@ -62,12 +62,17 @@ func utf8(_ bytes: Data, source: String) throws -> String {
   return text
 }
 
-/// Reads `--config`: a JSON object of flags, a run record, or a picture that carries one.
-/// - Parameter readRecord: the run record in a PNG file's metadata, `nil` where there is none.
-func readConfiguration(_ path: String, readRecord: (Data) throws -> String?) throws -> FlagValues {
+/// Reads `--config`: a JSON object of flags, a run record, or a picture or video that carries one.
+func readConfiguration(_ path: String, environment: CommandEnvironment) throws -> FlagValues {
+  if try isVideo(path) {
+    guard let json = try environment.readVideoText(path)[RunRecord.metadataKey] else {
+      throw CommandError(.badData, "\(path): expected a run record in the video's metadata, found none")
+    }
+    return try FlagValues(record: RunRecord(json: json, path: path), source: path)
+  }
   let data = try TolerantJSON.read(URL(fileURLWithPath: path), limit: 1 << 30)
   if data.starts(with: [0x89, 0x50, 0x4e, 0x47]) {
-    guard let json = try readRecord(data) else {
+    guard let json = try environment.readRecord(data) else {
       throw CommandError(.badData, "\(path): expected a run record in the picture's metadata, found none")
     }
     return try FlagValues(record: RunRecord(json: json, path: path), source: path)
@@ -77,6 +82,12 @@ func readConfiguration(_ path: String, readRecord: (Data) throws -> String?) thr
     return try FlagValues(record: RunRecord(json: utf8(data, source: path), path: path), source: path)
   }
   return try FlagValues(json: data, source: path)
+}
+
+/// Whether a file begins as MP4 or Matroska files do. What cannot be read is left to the next reader's error.
+private func isVideo(_ path: String) throws -> Bool {
+  guard let file = FileHandle(forReadingAtPath: path), let start = try file.read(upToCount: 8) else { return false }
+  return Array(start.dropFirst(4)) == Array("ftyp".utf8) || start.starts(with: [0x1a, 0x45, 0xdf, 0xa3])
 }
 
 extension FlagValues {
@@ -120,7 +131,7 @@ extension FlagValues {
     return result
   }
 
-  /// What the command line says.
+  /// What the command line says of all but the result's own file.
   init(
     _ pipeline: PipelineArguments, _ sampling: SamplingArguments, _ attention: AttentionArguments,
     _ output: OutputArguments
@@ -133,7 +144,6 @@ extension FlagValues {
     denseLayers = attention.denseLayers
     kvCompression = attention.kvCompression
     attentionReport = attention.attentionReport
-    self.output = output.output
     saveLatents = output.saveLatents
     previewEvery = output.previewEvery
     previewPath = output.previewPath

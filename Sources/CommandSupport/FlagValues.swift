@@ -16,6 +16,8 @@ public struct FlagValues: Sendable, Hashable, Codable {
   public var width: Int?
   public var height: Int?
   public var size: String?
+  public var numFrames: Int?
+  public var fps: Double?
   public var resolutionBinning: ResolutionBinning?
   public var cleanCaption: Bool?
   public var batchCount: Int?
@@ -32,6 +34,9 @@ public struct FlagValues: Sendable, Hashable, Codable {
   public var vaeTiling: AutoencoderTiling?
   public var memoryLimit: LooseText?
   public var output: String?
+  public var codec: String?
+  public var crf: Int?
+  public var preset: String?
   public var saveLatents: String?
   public var previewEvery: Int?
   public var previewPath: String?
@@ -54,6 +59,8 @@ public struct FlagValues: Sendable, Hashable, Codable {
     merged.width = width ?? lower.width
     merged.height = height ?? lower.height
     merged.size = size ?? lower.size
+    merged.numFrames = numFrames ?? lower.numFrames
+    merged.fps = fps ?? lower.fps
     merged.resolutionBinning = resolutionBinning ?? lower.resolutionBinning
     merged.cleanCaption = cleanCaption ?? lower.cleanCaption
     merged.batchCount = batchCount ?? lower.batchCount
@@ -70,6 +77,9 @@ public struct FlagValues: Sendable, Hashable, Codable {
     merged.vaeTiling = vaeTiling ?? lower.vaeTiling
     merged.memoryLimit = memoryLimit ?? lower.memoryLimit
     merged.output = output ?? lower.output
+    merged.codec = codec ?? lower.codec
+    merged.crf = crf ?? lower.crf
+    merged.preset = preset ?? lower.preset
     merged.saveLatents = saveLatents ?? lower.saveLatents
     merged.previewEvery = previewEvery ?? lower.previewEvery
     merged.previewPath = previewPath ?? lower.previewPath
@@ -99,15 +109,17 @@ extension FlagValues {
   /// JSON keys, in the order of the flags.
   static let keys = [
     "pipeline", "prompt", "prompts_file", "negative_prompt", "class_label", "steps", "guidance_scale", "seed", "width",
-    "height", "size", "resolution_binning", "clean_caption", "batch_count", "scheduler", "flow_shift",
+    "height", "size", "num_frames", "fps", "resolution_binning", "clean_caption", "batch_count", "scheduler",
+    "flow_shift",
     "max_sequence_length", "dtype", "threads", "rng", "attention", "dense_steps", "dense_layers", "kv_compression",
-    "vae_tiling", "memory_limit", "output", "save_latents", "preview_every", "preview_path", "attention_report",
+    "vae_tiling", "memory_limit", "output", "codec", "crf", "preset", "save_latents", "preview_every", "preview_path",
+    "attention_report",
     "metadata",
   ]
 
   private static let aliases = [
     "model": "pipeline", "num_inference_steps": "steps", "cfg_scale": "guidance_scale",
-    "attention_backend": "attention",
+    "attention_backend": "attention", "frames": "num_frames",
   ]
   private static let negations = ["no_metadata": "metadata", "no_clean_caption": "clean_caption"]
 

@@ -1,18 +1,13 @@
 import ArgumentParser
 
-/// Flags that say what is written, and where.
+/// Flags of what is written besides the result itself, and of what is said.
 public struct OutputArguments: ParsableArguments {
-  @Option(
-    name: [.customShort("o"), .long],
-    help: ArgumentHelp(
-      "A .png file, folder/, or a pattern such as out-%04d.png. (default: outputs/image-<seed>.png)",
-      valueName: "path"))
-  public var output: String?
-
   @Option(help: ArgumentHelp("Write the final latents: Float32, key latents.", valueName: "file.safetensors"))
   public var saveLatents: String?
 
-  @Option(help: ArgumentHelp("Decode a preview after every so many steps.", valueName: "steps"))
+  @Option(
+    help: ArgumentHelp(
+      "Decode a preview after every so many steps; of a clip a sheet of up to nine frames.", valueName: "steps"))
   public var previewEvery: Int?
 
   @Option(
@@ -20,7 +15,7 @@ public struct OutputArguments: ParsableArguments {
       "Where previews go; %04d counts steps. (default: the output's name with -preview)", valueName: "file.png"))
   public var previewPath: String?
 
-  @Flag(inversion: .prefixedNo, help: "Write how a picture was made into the PNG, or not. (default: --metadata)")
+  @Flag(inversion: .prefixedNo, help: "Write how a result was made into its file, or not. (default: --metadata)")
   public var metadata: Bool?
 
   @Flag(help: "Print token grid, density, weights, memory, operations and a time estimate; load nothing.")

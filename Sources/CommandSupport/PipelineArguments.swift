@@ -6,7 +6,10 @@ public struct ModelArguments: ParsableArguments {
   @Option(
     name: [.customShort("m"), .long, .customLong("model")],
     help: ArgumentHelp(
-      "Folder in diffusers layout. (default: \(ModelArguments.defaultFolder))", valueName: "folder"))
+      """
+      Folder in diffusers layout. (default: \(MediaKind.image.defaultFolder), or \(MediaKind.video.defaultFolder) \
+      for clips)
+      """, valueName: "folder"))
   public var pipeline: String?
 
   @Option(help: "Arithmetic of matrix products: auto takes bfloat16 where the processor has it. (default: auto)")
@@ -16,8 +19,6 @@ public struct ModelArguments: ParsableArguments {
     name: [.customShort("t"), .long],
     help: ArgumentHelp("Threads that compute. (default: physical cores)", valueName: "count"))
   public var threads: Int?
-
-  public static let defaultFolder = "pipelines/tabletop-image"
 
   public init() {}
 }
@@ -34,7 +35,8 @@ public struct PipelineArguments: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Flags from a JSON file, or from a PNG that this program wrote; the command line wins.", valueName: "file"))
+      "Flags from a JSON file, or from a PNG, MP4, WebM or MKV that Tessera wrote; the command line wins.",
+      valueName: "file"))
   public var config: String?
 
   public init() {}

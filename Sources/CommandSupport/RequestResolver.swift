@@ -34,6 +34,7 @@ struct RequestResolver {
     request.modelHeight = size.modelHeight
     request.resolutionBinning = size.binning
     try fillSubject(&request, flags)
+    try fillLength(&request, flags)
     request.cleanCaption = flags.cleanCaption ?? defaults.cleanCaption ?? true
     request.scheduler = flags.scheduler
     if let shift = flags.flowShift {
@@ -86,6 +87,33 @@ struct RequestResolver {
         flags.negativePrompt ?? folder.defaults.negativePrompt ?? "", "--negative-prompt")
     }
   }
+
+  private func fillLength(_ request: inout GenerationRequest, _ flags: FlagValues) throws {
+    guard folder.kind.isVideo else {
+      guard flags.numFrames == nil, flags.fps == nil, flags.codec == nil, flags.crf == nil, flags.preset == nil else {
+        throw CommandError.usage(
+          "\(folder.kind.rawValue) makes images: num-frames, fps, codec, crf and preset are for videos")
+      }
+      return
+    }
+    let asked = try within(flags.numFrames ?? folder.defaults.numFrames ?? 1, 1...100_000, "--num-frames")
+    request.frames = geometry.nearestFrames(asked)
+    let latents = geometry.latentFrames(request.frames), patch = geometry.transformer.patchFrames
+    guard latents % patch == 0 else {
+      throw CommandError.usage(
+        "--num-frames \(asked): expected latent frames in multiples of \(patch) (patch), found \(latents)")
+    }
+    request.framesPerSecond = try FrameRate(flags.fps ?? folder.defaults.fps ?? 16).framesPerSecond
+    let tokens = geometry.tokenGrid(of: request).reduce(1, *)
+    guard tokens <= Self.maxTokens else {
+      throw CommandError.usage(
+        "\(request.width)x\(request.height), \(request.frames) frames: expected at most \(Self.maxTokens) tokens, "
+          + "found \(tokens)")
+    }
+  }
+
+  /// More than a year of attention on any processor of today.
+  private static let maxTokens = 1 << 24
 
   /// Text that files and metadata can hold.
   private func sound(_ text: String, _ name: String) throws -> String {

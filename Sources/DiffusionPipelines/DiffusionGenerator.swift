@@ -5,9 +5,9 @@ import Schedulers
 import SparseAttention
 import Tensors
 
-/// Makes images with one pipeline folder: text, noise, denoising, decoding, each part loaded when its turn comes and
-/// let go before the next, so that two never weigh on memory at once.
-public final class DiffusionGenerator: ImageGenerator {
+/// Makes images and clips with one pipeline folder: text, noise, denoising, decoding, each part loaded when its turn
+/// comes and let go before the next, so that two never weigh on memory at once.
+public final class DiffusionGenerator: MediaGenerator {
   private let folder: PipelineFolder
   private let geometry: ModelGeometry
   private let options: GeneratorOptions
@@ -36,18 +36,10 @@ public final class DiffusionGenerator: ImageGenerator {
     try conditioner.prepare(requests, onEvent: onEvent)
   }
 
-  public func generate(
+  public func denoise(
     _ request: GenerationRequest, onEvent: (GenerationEvent) throws -> Bool
-  ) throws -> GenerationResult {
-    try generate(request, noise: nil, onEvent: onEvent)
-  }
-
-  /// Makes one clip.
-  /// - Parameter onFrame: receives the frames in order, as they are decoded; an error it throws ends the run.
-  public func generateClip(
-    _ request: GenerationRequest, onFrame: (Frame) throws -> Void, onEvent: (GenerationEvent) throws -> Bool
-  ) throws -> GenerationResult {
-    try generate(request, noise: nil, onFrame: onFrame, onEvent: onEvent)
+  ) throws -> DenoisedResult {
+    try denoise(request, noise: nil, onEvent: onEvent)
   }
 
   public func denoise(
@@ -59,13 +51,10 @@ public final class DiffusionGenerator: ImageGenerator {
     return try denoised(request, scheduler, noise: nil, engine, PhaseClock(), onEvent).latents
   }
 
-  /// - Parameters:
-  ///   - noise: initial noise in place of what the seed would draw, for tests.
-  ///   - onFrame: receives the frames of a clip in order, as they are decoded.
-  package func generate(
-    _ request: GenerationRequest, noise given: Tensor?, onFrame: (Frame) throws -> Void = { _ in },
-    onEvent: (GenerationEvent) throws -> Bool
-  ) throws -> GenerationResult {
+  /// - Parameter noise: initial noise in place of what the seed would draw, for tests.
+  package func denoise(
+    _ request: GenerationRequest, noise given: Tensor?, onEvent: (GenerationEvent) throws -> Bool
+  ) throws -> DenoisedResult {
     var record = RunRecord(request: request, folder: folder, geometry: geometry)
     let clock = PhaseClock()
     let resolved = try resolveAttention(request)
@@ -86,8 +75,6 @@ public final class DiffusionGenerator: ImageGenerator {
     }
     // The transformer is gone by now unless it is kept, and its memory with it.
     MemoryBlock.releaseKept()
-    let image = try decoded(latents, request, onFrame, onEvent)
-    clock.end("decode")
 
     let statistics = attention.statistics
     record.complete(resolved, statistics)
@@ -98,8 +85,8 @@ public final class DiffusionGenerator: ImageGenerator {
     record.compute.cpu = Processor.level.description
     record.compute.threads = ThreadPool.shared.threads
     record.model.weights = try resolveAttention.weights.all()
-    return GenerationResult(
-      image: image, latents: latents, record: record,
+    return DenoisedResult(
+      request: request, latents: latents, record: record,
       attention: AttentionTrace(statistics, samples: sampler?.samples ?? []))
   }
 
@@ -145,25 +132,26 @@ public final class DiffusionGenerator: ImageGenerator {
     return (loop.latents, noise)
   }
 
-  /// Decodes final latents `[1, C, H, W]`.
-  private func decoded(
-    _ latents: Tensor, _ request: GenerationRequest, _ onFrame: (Frame) throws -> Void,
-    _ onEvent: (GenerationEvent) throws -> Bool
-  ) throws -> Frame {
+  public func decode(
+    _ denoised: DenoisedResult, onFrame: (Frame) throws -> Void, onEvent: (GenerationEvent) throws -> Bool
+  ) throws -> Double {
+    let request = denoised.request, clock = PhaseClock()
     _ = try onEvent(.phase("decode"))
     if let reason = LatentDecoder.tiling(request, geometry).reason { _ = try onEvent(.notice(reason)) }
     defer { if !keepsModels { decoder = nil } }
-    guard folder.kind.isVideo else { return try picture(of: latents, request) }
-    var first: Frame?, count = 0
-    try frames(of: latents, request) { frame in
-      first = first ?? frame
+    guard folder.kind.isVideo else {
+      try onFrame(picture(of: denoised.latents, request))
+      return clock.end("decode")
+    }
+    var count = 0
+    try frames(of: denoised.latents, request) { frame in
       count += 1
       try onFrame(frame)
       if try !onEvent(.step(index: count, count: request.frames)) && count < request.frames {
         throw GenerationStopped(steps: request.steps)
       }
     }
-    return first!
+    return clock.end("decode")
   }
 
   private func frames(
@@ -227,7 +215,7 @@ public final class DiffusionGenerator: ImageGenerator {
 }
 
 /// Opens a generator for a pipeline folder.
-public func makeImageGenerator(
+public func makeGenerator(
   _ folder: PipelineFolder, options: GeneratorOptions, methods: AttentionMethods = .standard
 ) throws -> DiffusionGenerator {
   try DiffusionGenerator(folder, options: options, methods: methods)
@@ -242,9 +230,11 @@ private final class PhaseClock {
   init() { start = clock.now }
 
   /// Ends a phase that began where the last one ended.
-  func end(_ phase: String) {
-    let now = clock.now
-    seconds[phase, default: 0] += (now - start) / .seconds(1)
+  @discardableResult
+  func end(_ phase: String) -> Double {
+    let now = clock.now, passed = (now - start) / .seconds(1)
+    seconds[phase, default: 0] += passed
     start = now
+    return passed
   }
 }

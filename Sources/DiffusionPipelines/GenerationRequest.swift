@@ -96,6 +96,25 @@ public struct GenerationRequest: Sendable, Hashable {
   public var usesGuidance: Bool { guidanceScale > 1 }
 }
 
+/// What denoising made of a request: everything of a result but its pictures.
+public struct DenoisedResult: Sendable {
+  public var request: GenerationRequest
+  /// Final latents `[1, C, H, W]`, of a clip `[1, C, F, H, W]`, before the autoencoder's scaling is undone.
+  public var latents: Tensor
+  /// Complete but for the seconds of decoding.
+  public var record: RunRecord
+  public var attention: AttentionTrace
+
+  public init(
+    request: GenerationRequest, latents: Tensor, record: RunRecord, attention: AttentionTrace = AttentionTrace()
+  ) {
+    self.request = request
+    self.latents = latents
+    self.record = record
+    self.attention = attention
+  }
+}
+
 /// What a run made.
 public struct GenerationResult: Sendable {
   public var image: Frame
@@ -134,29 +153,66 @@ public struct GenerationStopped: Error, Sendable, Hashable, CustomStringConverti
   public var description: String { "stopped after \(steps) steps" }
 }
 
-/// A loaded pipeline that makes images. Components are loaded when first needed and may be kept between calls.
-public protocol ImageGenerator: AnyObject {
+/// A loaded pipeline that makes images or clips. Components are loaded when first needed and may be kept between calls.
+///
+/// In all calls `onEvent` is called on the calling thread; `false` asks to stop, and the call throws
+/// ``GenerationStopped``. An error it throws ends the run and is passed on.
+public protocol MediaGenerator: AnyObject {
   /// Whether models stay loaded between results: for batches, where they fit together.
   var keepsModels: Bool { get set }
 
-  /// Does in one pass what several requests share, such as encoding their texts. Optional: ``generate(_:onEvent:)``
+  /// Does in one pass what several requests share, such as encoding their texts. Optional: ``denoise(_:onEvent:)``
   /// does for itself what has not been done.
   func prepare(_ requests: [GenerationRequest], onEvent: (GenerationEvent) throws -> Bool) throws
 
-  /// Makes one image.
-  /// - Parameter onEvent: called on the calling thread; `false` asks to stop, and the call throws
-  ///   ``GenerationStopped``. An error it throws ends the run and is passed on.
-  func generate(
-    _ request: GenerationRequest, onEvent: (GenerationEvent) throws -> Bool
-  ) throws -> GenerationResult
+  /// Encodes the text, draws the noise and takes all steps.
+  func denoise(_ request: GenerationRequest, onEvent: (GenerationEvent) throws -> Bool) throws -> DenoisedResult
+
+  /// Decodes what denoising made.
+  /// - Parameter onFrame: receives the picture, or a clip's frames in order as they are made; an error it throws ends
+  ///   the call.
+  /// - Returns: wall-clock seconds.
+  @discardableResult
+  func decode(
+    _ denoised: DenoisedResult, onFrame: (Frame) throws -> Void, onEvent: (GenerationEvent) throws -> Bool
+  ) throws -> Double
 
   /// Takes all steps with an attention engine of the caller's in place of the one the request names, and decodes
   /// nothing: for calibration.
-  /// - Parameter onEvent: as in ``generate(_:onEvent:)``.
-  /// - Returns: final latents `[1, C, H, W]`.
+  /// - Returns: final latents, as in ``DenoisedResult``.
   func denoise(
     _ request: GenerationRequest, with engine: any AttentionEngine, onEvent: (GenerationEvent) throws -> Bool
   ) throws -> Tensor
+}
+
+extension MediaGenerator {
+  /// Makes one image, or one clip.
+  /// - Parameter onFrame: receives a clip's frames in order; the result holds the first.
+  public func generate(
+    _ request: GenerationRequest, onFrame: (Frame) throws -> Void = { _ in },
+    onEvent: (GenerationEvent) throws -> Bool
+  ) throws -> GenerationResult {
+    try decoded(denoise(request, onEvent: onEvent), onFrame: onFrame, onEvent: onEvent)
+  }
+
+  /// Decodes, and keeps the first frame.
+  package func decoded(
+    _ denoised: DenoisedResult, onFrame: (Frame) throws -> Void = { _ in },
+    onEvent: (GenerationEvent) throws -> Bool
+  ) throws -> GenerationResult {
+    var first: Frame?
+    let seconds = try decode(
+      denoised,
+      onFrame: { frame in
+        first = first ?? frame
+        try onFrame(frame)
+      }, onEvent: onEvent)
+    guard let first else { preconditionFailure("decoding made no frame") }
+    var record = denoised.record
+    record.seconds?["decode"] = seconds
+    return GenerationResult(
+      image: first, latents: denoised.latents, record: record, attention: denoised.attention)
+  }
 }
 
 /// What holds for all results of a process.

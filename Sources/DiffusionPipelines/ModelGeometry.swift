@@ -73,9 +73,11 @@ public struct ModelGeometry: Sendable, Hashable {
   /// Latent frames of a clip.
   public func latentFrames(_ frames: Int) -> Int { (frames - 1) / autoencoder.temporalFactor + 1 }
 
-  /// The nearest number of frames, not above `frames`, that the autoencoder makes.
+  /// The number of frames made where `frames` are asked for: one more than a multiple of the autoencoder's factor, by
+  /// the rule of diffusers' `WanPipeline`, which may round up.
   public func nearestFrames(_ frames: Int) -> Int {
-    (frames - 1) / autoencoder.temporalFactor * autoencoder.temporalFactor + 1
+    let factor = autoencoder.temporalFactor
+    return factor == 1 || frames % factor == 1 ? frames : frames / factor * factor + 1
   }
 
   /// Shape of a request's noise: `[1, C, H, W]`, of a clip `[1, C, F, H, W]`.

@@ -79,6 +79,12 @@ public struct OutputPath: Sendable, Hashable {
     return false
   }
 
+  /// Whether results get names of their own in a folder.
+  public var givesFolder: Bool {
+    if case .folder = form { return true }
+    return false
+  }
+
   /// `path` with `text` before its extension.
   public static func inserting(_ text: String, into path: String) -> String {
     let ending = (path as NSString).pathExtension

@@ -23,6 +23,8 @@ public struct RunRecord: Sendable, Hashable, Codable {
     public var width, height: Int
     /// Of clips.
     public var numFrames: Int?, fps: Double?
+    /// How a clip was encoded, where that was asked for.
+    public var codec: String?, crf: Int?, preset: String?
     public var resolutionBinning: ResolutionBinning
     public var steps: Int
     public var guidanceScale: Double

@@ -2,13 +2,14 @@ import Foundation
 
 /// A video as pictures: one PNG file a frame, numbered from 0.
 public struct FrameSequence: Sendable, Hashable {
-  private let head: String
+  /// What all paths begin with: a folder, or a folder and the first part of a name.
+  public let head: String
   private let digits: Int
   private let tail: String
 
   /// `0000.png`, `0001.png`, ... in a folder.
   public init(folder: URL) {
-    head = folder.path + "/"
+    head = folder.relativePath + "/"
     digits = 4
     tail = ".png"
   }

@@ -53,9 +53,15 @@ public final class VideoWriter {
   deinit { abort() }
 
   /// Throws what making a video would, leaving nothing behind: for the time before hours of work.
-  public static func prove(_ url: URL, format: VideoFormat, width: Int, height: Int, settings: VideoSettings) throws {
+  /// - Returns: ``paddingNotice``.
+  @discardableResult
+  public static func prove(
+    _ url: URL, format: VideoFormat, width: Int, height: Int, settings: VideoSettings
+  ) throws -> String? {
     try AtomicFile.proveWritable(url)
-    try VideoWriter(to: url, format: format, width: width, height: height, settings: settings).abort()
+    let writer = try VideoWriter(to: url, format: format, width: width, height: height, settings: settings)
+    writer.abort()
+    return writer.paddingNotice
   }
 
   /// What to tell the user of the size; `nil` when it is as asked for.

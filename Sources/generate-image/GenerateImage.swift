@@ -6,7 +6,7 @@ import Foundation
 @main
 enum GenerateImage {
   static func main() {
-    let environment = CommandEnvironment.live { try makeImageGenerator($0, options: $1) }
+    let environment = CommandEnvironment.live { try makeGenerator($0, options: $1) }
     CommandEnvironment.listenForStop(unfinished: "the unfinished picture")
     exit(GenerateImageCommand.execute(environment: environment))
   }

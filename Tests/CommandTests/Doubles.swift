@@ -111,7 +111,7 @@ enum ToyPipeline {
 }
 
 /// Makes a flat picture without a model, and remembers what it was asked for.
-final class FakeGenerator: ImageGenerator {
+final class FakeGenerator: MediaGenerator {
   let folder: PipelineFolder
   let geometry: ModelGeometry
   var requests: [GenerationRequest] = []
@@ -132,28 +132,60 @@ final class FakeGenerator: ImageGenerator {
     }
   }
 
-  func generate(
+  func denoise(
     _ request: GenerationRequest, onEvent: (GenerationEvent) throws -> Bool
-  ) throws -> GenerationResult {
+  ) throws -> DenoisedResult {
     requests.append(request)
     if failing.contains(request.prompt) { throw PipelineError.badData(path: "fake", reason: "asked to fail") }
     _ = try onEvent(.phase("denoise"))
-    let pixels = [UInt8](repeating: 7, count: 3 * request.width * request.height)
-    let image = Frame(width: request.width, height: request.height, pixels: pixels)
     for step in 1...request.steps {
       guard try onEvent(.step(index: step, count: request.steps)) else { throw GenerationStopped(steps: step) }
-      if let every = request.previewEvery, step % every == 0 { _ = try onEvent(.preview(image, index: step)) }
+      if let every = request.previewEvery, step % every == 0 {
+        _ = try onEvent(.preview(Self.frame(0, of: request), index: step))
+      }
     }
-    let record = RunRecord(request: request, folder: folder, geometry: geometry)
-    return GenerationResult(image: image, latents: Tensor([1, 1, 1, 2], [1, -2]), record: record)
+    return DenoisedResult(
+      request: request, latents: Tensor([1, 1, 1, 2], [1, -2]),
+      record: RunRecord(request: request, folder: folder, geometry: geometry))
+  }
+
+  /// Every pixel of a frame is seven more than its number.
+  static func frame(_ index: Int, of request: GenerationRequest) -> Frame {
+    let pixels = [UInt8](repeating: UInt8(7 + index), count: 3 * request.width * request.height)
+    return Frame(width: request.width, height: request.height, pixels: pixels)
+  }
+
+  func decode(
+    _ denoised: DenoisedResult, onFrame: (Frame) throws -> Void, onEvent: (GenerationEvent) throws -> Bool
+  ) throws -> Double {
+    for index in 0..<denoised.request.frames {
+      try onFrame(Self.frame(index, of: denoised.request))
+      guard folder.kind.isVideo else { continue }
+      guard try onEvent(.step(index: index + 1, count: denoised.request.frames)) else {
+        throw GenerationStopped(steps: denoised.request.steps)
+      }
+    }
+    return 1
   }
 
   /// Asks nothing of the engine.
   func denoise(
     _ request: GenerationRequest, with engine: any AttentionEngine, onEvent: (GenerationEvent) throws -> Bool
   ) throws -> Tensor {
-    try generate(request, onEvent: onEvent).latents
+    try denoise(request, onEvent: onEvent).latents
   }
+}
+
+/// Takes so many frames and breaks.
+final class BreakingSink: FrameSink {
+  var rest: Int
+  init(after frames: Int) { rest = frames }
+  func append(_ frame: Frame) throws {
+    rest -= 1
+    if rest < 0 { throw MediaError.cannotEncodeVideo(reason: "No space left on device") }
+  }
+  func finish() throws { if rest == 0 { throw MediaError.cannotEncodeVideo(reason: "No space left on device") } }
+  func abort() {}
 }
 
 /// A command's world in memory but for its files, and what the command did to it.
@@ -164,6 +196,11 @@ final class FakeWorld {
   var stopAfter: Int?
   var failing: Set<String> = []
   var unwritable: Set<String> = []
+  /// Paths below these cannot be written to once the work is done.
+  var unwritableFolders: [String] = []
+  /// Videos break after so many frames; with as many as there are, when they are finished.
+  var videoBreaksAfter: Int?
+  var lacksEncoder = false
   var generator: FakeGenerator?
   /// Whether pictures are drawn by the pipeline itself.
   var isReal = false
@@ -185,7 +222,7 @@ final class FakeWorld {
 
   private var environment: CommandEnvironment {
     var environment = CommandEnvironment.live { folder, options in
-      guard !self.isReal else { return try makeImageGenerator(folder, options: options, methods: .toys) }
+      guard !self.isReal else { return try makeGenerator(folder, options: options, methods: .toys) }
       let generator = try FakeGenerator(folder)
       generator.failing = self.failing
       self.generator = generator
@@ -208,8 +245,21 @@ final class FakeWorld {
     }
     let write = environment.writeFile
     environment.writeFile = { bytes, path in
-      guard !self.unwritable.contains(path) else { throw CommandError(.failedWhileRunning, "\(path): full") }
+      guard !self.unwritable.contains(path), !self.unwritableFolders.contains(where: path.hasPrefix) else {
+        throw CommandError(.failedWhileRunning, "\(path): full")
+      }
       try write(bytes, path)
+    }
+    let open = environment.openVideo, prove = environment.proveVideo
+    environment.proveVideo = { path, format, width, height, settings in
+      if self.lacksEncoder {
+        throw MediaError.unavailable(reason: "FFmpeg's libraries on this machine have no libx264")
+      }
+      return try prove(path, format, width, height, settings)
+    }
+    environment.openVideo = { path, format, width, height, settings in
+      if let count = self.videoBreaksAfter { return BreakingSink(after: count) }
+      return try open(path, format, width, height, settings)
     }
     return environment
   }

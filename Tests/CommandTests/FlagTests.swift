@@ -8,7 +8,7 @@ import Testing
 @Suite struct FlagTests {
   private func parse(_ arguments: String...) throws -> FlagValues {
     let command = try GenerateImageCommand.parse(arguments)
-    return try FlagValues(command.pipeline, command.sampling, command.attention, command.output)
+    return try command.values()
   }
 
   @Test func silenceIsNotADefault() throws {
@@ -41,10 +41,11 @@ import Testing
 
   private let full = """
     {"pipeline": "m", "prompt": "p", "prompts_file": "f", "negative_prompt": "n", "class_label": 3, "steps": 5,
-     "guidance_scale": 2.5, "seed": 18446744073709551615, "width": 8, "height": 16, "resolution_binning": "off",
-     "clean_caption": false, "batch_count": 2, "scheduler": "ddim", "flow_shift": 3, "max_sequence_length": 77,
+     "guidance_scale": 2.5, "seed": 18446744073709551615, "width": 8, "height": 16, "num_frames": 5, "fps": 12,
+     "resolution_binning": "off", "clean_caption": false, "batch_count": 2, "scheduler": "ddim", "flow_shift": 3, "max_sequence_length": 77,
      "dtype": "float32", "threads": 4, "rng": "philox", "attention": "dense", "dense_steps": 1, "dense_layers": 2,
-     "kv_compression": "none", "vae_tiling": "on", "memory_limit": "6G", "output": "o.png", "save_latents": "l",
+     "kv_compression": "none", "vae_tiling": "on", "memory_limit": "6G", "output": "o.png", "codec": "h264",
+     "crf": 20, "preset": "fast", "save_latents": "l",
      "preview_every": 2, "preview_path": "v.png", "attention_report": "a.json", "metadata": false}
     """
 
@@ -102,14 +103,18 @@ import Testing
   }
 
   @Test func helpNamesEveryFlag() {
-    let help = GenerateImageCommand.helpMessage()
+    let ofVideos: Set = ["--num-frames", "--fps", "--codec", "--crf", "--preset"]
     let flags = FlagValues.keys.map { "--" + $0.replacing("_", with: "-") }
     let others = [
       "--model", "--num-inference-steps", "--cfg-scale", "--attention-backend", "--no-clean-caption", "--no-metadata",
       "--config", "--dry-run", "--json", "-q, --quiet", "-v, --verbose", "--version", "-h, --help", "-m,", "-p,", "-n,",
       "-s,", "-W,", "-H,", "-b,", "-t,", "-o,",
     ]
-    for flag in flags + others { #expect(help.contains(flag), "\(flag) is not in the help text") }
+    let images = GenerateImageCommand.helpMessage(), videos = GenerateVideoCommand.helpMessage()
+    for flag in flags + others {
+      #expect(images.contains(flag) != ofVideos.contains(flag), "\(flag) in the help text of generate-image")
+      #expect(videos.contains(flag), "\(flag) is not in the help text of generate-video")
+    }
   }
 
   @Test func attentionChoices() throws {

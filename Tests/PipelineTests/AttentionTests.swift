@@ -14,7 +14,7 @@ import Testing
 
   init() throws {
     folder = try PipelineFolder(path: PipelineParityTests.folder.appendingPathComponent("toy-pixart-sigma").path)
-    generator = try makeImageGenerator(folder, options: GeneratorOptions(threads: 2), methods: .toys)
+    generator = try makeGenerator(folder, options: GeneratorOptions(threads: 2), methods: .toys)
   }
 
   private func request(_ attention: String, steps: Int = 4) throws -> GenerationRequest {

@@ -19,12 +19,12 @@ import Testing
   }
 
   private func generate(_ path: String, _ request: GenerationRequest) throws -> GenerationResult {
-    let generator = try makeImageGenerator(PipelineFolder(path: path), options: GeneratorOptions(threads: 2))
+    let generator = try makeGenerator(PipelineFolder(path: path), options: GeneratorOptions(threads: 2))
     return try generator.generate(request) { _ in true }
   }
 
   @Test func runsAndRecords() throws {
-    let generator = try makeImageGenerator(PipelineFolder(path: Self.sigma), options: GeneratorOptions(threads: 2))
+    let generator = try makeGenerator(PipelineFolder(path: Self.sigma), options: GeneratorOptions(threads: 2))
     generator.keepsModels = true
     func run(_ text: String?) throws -> GenerationResult { try generator.generate(request(text)) { _ in true } }
     let plain = try run(nil)

@@ -40,7 +40,7 @@ import TolerantJSON
   func equalsDiffusers(_ name: String) throws {
     let fixture = try Fixture("expected/\(name)")
     let call = try fixture.configuration(Call.self, key: "call")
-    let generator = try makeImageGenerator(
+    let generator = try makeGenerator(
       PipelineFolder(path: Self.folder.appendingPathComponent(fixture.metadata["pipeline"]!).path),
       options: GeneratorOptions(threads: 2))
     let noise = fixture.tensor("input.noise"), latents = fixture.tensor("output.latents")
@@ -59,7 +59,7 @@ import TolerantJSON
         var random = TorchRandom(seed: call.seed)
         #expect(random.normal(noise.shape) == noise, "noise of \(name)")
       }
-      let result = try generator.generate(request, noise: own) { _ in true }
+      let result = try generator.decoded(generator.denoise(request, noise: own) { _ in true }) { _ in true }
       let error = relativeL2(result.latents, latents.slice(sample..<sample + 1))
       #expect(error <= 1e-3, "\(name) latents \(error)")
       let count = result.image.pixels.count
@@ -75,7 +75,7 @@ extension PipelineParityTests {
   @Test func binnedSize() throws {
     let fixture = try Fixture("expected/sigma-binned")
     let call = try fixture.configuration(Call.self, key: "call")
-    let generator = try makeImageGenerator(
+    let generator = try makeGenerator(
       PipelineFolder(path: Self.folder.appendingPathComponent("toy-pixart-sigma").path),
       options: GeneratorOptions(threads: 2))
     var request = GenerationRequest(
@@ -105,7 +105,7 @@ extension PipelineParityTests {
     let fixture = try Fixture("expected/tabletop")
     let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
       .deletingLastPathComponent()
-    let generator = try makeImageGenerator(
+    let generator = try makeGenerator(
       PipelineFolder(path: root.appendingPathComponent("pipelines/tabletop-image").path),
       options: GeneratorOptions(threads: 2))
     let prompts = try JSONDecoder().decode([String].self, from: Data(fixture.metadata["prompts"]!.utf8))

@@ -17,7 +17,7 @@ import Testing
     let fixture = try Fixture("expected/\(name)")
     let call = try fixture.configuration(Call.self, key: "call")
     let folder = PipelineParityTests.folder.appendingPathComponent(fixture.metadata["pipeline"]!)
-    let generator = try makeImageGenerator(PipelineFolder(path: folder.path), options: GeneratorOptions(threads: 2))
+    let generator = try makeGenerator(PipelineFolder(path: folder.path), options: GeneratorOptions(threads: 2))
     var request = GenerationRequest(
       width: call.width, height: call.height, steps: call.numInferenceSteps, guidanceScale: call.guidanceScale,
       seed: call.seed, maxSequenceLength: call.maxSequenceLength)
@@ -34,7 +34,7 @@ import Testing
     var random = TorchRandom(seed: request.seed)
     #expect(random.normal(noise.shape) == noise, "noise of \(name)")
     var frames: [Frame] = []
-    let result = try generator.generateClip(request, onFrame: { frames.append($0) }, onEvent: { _ in true })
+    let result = try generator.generate(request, onFrame: { frames.append($0) }, onEvent: { _ in true })
     let error = relativeL2(result.latents, fixture.tensor("output.latents"))
     #expect(error <= 1e-3, "\(name) latents \(error)")
     #expect(frames.count == request.frames)
@@ -49,7 +49,7 @@ import Testing
     let (_, generator, request) = try load("wan-clip")
     var isDecoding = false, frames = 0
     #expect(throws: GenerationStopped.self) {
-      try generator.generateClip(request, onFrame: { _ in frames += 1 }) { event in
+      try generator.generate(request, onFrame: { _ in frames += 1 }) { event in
         if case .phase("decode") = event { isDecoding = true }
         return !isDecoding || frames < 3
       }

@@ -1,18 +1,18 @@
 import DiffusionPipelines
 import Media
 
-/// A run's record as the text of a PNG file.
+/// A run's record as the text in a picture's or a video's file.
 extension RunRecord {
   /// The key of the whole record, as JSON.
-  static let pictureKey = "tessera"
+  static let metadataKey = "tessera"
 
   /// The parameters that most tools read, and the record but for what differs from run to run: a request's file is the
   /// same bytes whenever it is made and on however many threads.
-  func pictureText() throws -> [PNGFile.Text] {
+  func metadataText() throws -> [PNGFile.Text] {
     var record = self
     record.seconds = nil
     record.compute.threads = nil
-    return [("parameters", parameters.text), (Self.pictureKey, try record.json())]
+    return [("parameters", parameters.text), (Self.metadataKey, try record.json())]
   }
 
   /// The record in the words of other tools.
@@ -24,6 +24,8 @@ extension RunRecord {
       Parameters.Field("Size", "\(result.width)x\(result.height)"), Parameters.Field("Model", model.name),
       Parameters.Field("RNG", request.rng == .torch ? "CPU" : "Philox"),
     ]
+    if let frames = request.numFrames { fields.append(Parameters.Field("Frames", "\(frames)")) }
+    if let rate = request.fps { fields.append(Parameters.Field("FPS", Self.plain(rate))) }
     if let id = request.classLabel {
       fields.append(Parameters.Field("Class", model.classLabelName.map { "\(id) (\($0))" } ?? "\(id)"))
     }

@@ -1,44 +1,10 @@
 import DiffusionPipelines
 import Foundation
-
-/// One result to make, and where its files go.
-struct PlannedImage: Sendable {
-  var request: GenerationRequest
-  /// Its prompt's place in the run, from 0, and its line in the prompts file.
-  var item: Int
-  var line: Int?
-  var output = ""
-  var latents: String?
-  var report: String?
-  var preview: OutputPath?
-  /// Whether other results share the preview's name, so that the seed goes in.
-  var previewIsShared = false
-  var writesMetadata = true
-
-  /// Whether the attention report is a picture.
-  var drawsReport: Bool { report?.lowercased().hasSuffix(".png") == true }
-
-  /// Where the preview after step `index` goes.
-  func previewPath(step index: Int) -> String {
-    guard let preview else { return OutputPath.inserting("-preview", into: output) }
-    let path = preview.path(index: index, seed: request.seed, isOnly: true)
-    return previewIsShared ? OutputPath.inserting("-\(request.seed)", into: path) : path
-  }
-}
-
-/// A result that could not be made, as `failures.json` lists it.
-struct ImageFailure: Sendable, Codable {
-  var item: Int
-  var line: Int?
-  var prompt: String?
-  var seed: UInt64?
-  var output: String?
-  var error: String
-  var exitCode: Int32
-}
+import Media
 
 /// A whole run, checked: made before anything is loaded.
-struct ImagePlan {
+struct GenerationPlan {
+  let kind: MediaKind
   let folder: PipelineFolder
   let geometry: ModelGeometry
   let weights: WeightSizes
@@ -48,16 +14,18 @@ struct ImagePlan {
   private let firstOutput: String
   /// Whether failures of single results spare the others.
   private(set) var isBatch: Bool
-  private(set) var images: [PlannedImage] = []
-  private(set) var failures: [ImageFailure] = []
+  private(set) var results: [PlannedResult] = []
+  private(set) var failures: [FailedResult] = []
   /// What the user should know of before the run.
   private(set) var notices: [String] = []
 
   /// - Parameter flags: the command line over the configuration.
-  init(_ flags: FlagValues, environment: CommandEnvironment) throws {
+  init(_ flags: FlagValues, kind: MediaKind, environment: CommandEnvironment) throws {
+    self.kind = kind
     threads = try checkedThreads(flags, environment.processor)
-    firstOutput = try Self.outputs(flags).image.path(index: 0, seed: 0, isOnly: true)
-    folder = try PipelineFolder(path: flags.pipeline ?? ModelArguments.defaultFolder)
+    firstOutput = try OutputPaths(flags, kind).main.path(index: 0, seed: 0, isOnly: true) { $0 }
+    folder = try PipelineFolder(path: flags.pipeline ?? kind.defaultFolder)
+    try kind.check(folder)
     geometry = try ModelGeometry(folder)
     let items: [(line: Int?, item: Result<PromptItem, any Error>)]
     if let file = flags.promptsFile {
@@ -70,7 +38,7 @@ struct ImagePlan {
     let resolver = RequestResolver(
       folder: folder, geometry: geometry, processor: environment.processor,
       checkScheduler: environment.checkScheduler, resolveAttention: resolveAttention, drawSeed: environment.drawSeed)
-    var planned: [(image: PlannedImage, flags: FlagValues)] = []
+    var planned: [(result: PlannedResult, flags: FlagValues)] = []
     isBatch = flags.promptsFile != nil
     for (index, entry) in items.enumerated() {
       do {
@@ -79,8 +47,8 @@ struct ImagePlan {
         isBatch = isBatch || requests.count > 1
         for request in requests {
           try checkMemory(request)
-          try Self.checkPaths(merged)
-          planned.append((PlannedImage(request: request, item: index, line: entry.line), merged))
+          _ = try OutputPaths(merged, kind)
+          planned.append((PlannedResult(request: request, item: index, line: entry.line), merged))
         }
         guard planned.count <= 100_000 else {
           throw CommandError.usage("expected at most 100000 results in one run, found more")
@@ -91,13 +59,13 @@ struct ImagePlan {
         let line = errorLine(for: error)
         let placed = entry.line == nil || line.hasPrefix(place) ? line : "\(place): \(line)"
         failures.append(
-          ImageFailure(
+          FailedResult(
             item: index, line: entry.line, prompt: values?.prompt, seed: nil, output: nil, error: placed,
             exitCode: exitCode(for: error)))
       }
     }
     try assignPaths(planned)
-    noteOddities(processor: environment.processor)
+    noteOddities(planned.map(\.flags), processor: environment.processor)
   }
 
   private func checkMemory(_ request: GenerationRequest) throws {
@@ -112,28 +80,15 @@ struct ImagePlan {
 
   /// Whether transformer and autoencoder may stay in memory at once.
   func modelsFitTogether(memory: Int) -> Bool {
-    images.allSatisfy { image in
-      let phases = MemoryEstimate(image.request, geometry: geometry, weights: weights).phases
-      let allowed = Double(image.request.memoryLimit ?? memory / 4 * 3)
+    results.allSatisfy { result in
+      let phases = MemoryEstimate(result.request, geometry: geometry, weights: weights).phases
+      let allowed = Double(result.request.memoryLimit ?? memory / 4 * 3)
       return phases.filter { $0.name != "text" }.reduce(0.0) { $0 + Double($1.peakBytes) } <= allowed
     }
   }
 
-  private static func outputs(_ flags: FlagValues) throws -> (
-    image: OutputPath, latents: OutputPath?, report: OutputPath?, preview: OutputPath?
-  ) {
-    return (
-      try OutputPath(flags.output, kind: "image", extensions: ["png"]),
-      try flags.saveLatents.map { try OutputPath($0, kind: "latents", extensions: ["safetensors"]) },
-      try flags.attentionReport.map { try OutputPath($0, kind: "attention", extensions: ["json", "png"]) },
-      try flags.previewPath.map { try OutputPath($0, kind: "preview", extensions: ["png"]) }
-    )
-  }
-
-  private static func checkPaths(_ flags: FlagValues) throws { _ = try outputs(flags) }
-
   /// Gives every result its files' names, no name twice.
-  private mutating func assignPaths(_ planned: [(image: PlannedImage, flags: FlagValues)]) throws {
+  private mutating func assignPaths(_ planned: [(result: PlannedResult, flags: FlagValues)]) throws {
     var sharing: [String: Int] = [:]
     for (_, flags) in planned {
       for text in [flags.output, flags.saveLatents, flags.attentionReport, flags.previewPath].compactMap({ $0 }) {
@@ -143,30 +98,43 @@ struct ImagePlan {
     var paths = UniquePaths()
     var renamed: Set<String> = []
     for (index, entry) in planned.enumerated() {
-      var image = entry.image
-      let outputs = try Self.outputs(entry.flags)
+      var result = entry.result
+      let outputs = try OutputPaths(entry.flags, kind)
       func isOnly(_ text: String?) -> Bool { text.map { sharing[$0] == 1 } ?? false }
-      func place(_ output: OutputPath, _ text: String?) -> String {
-        let wanted = output.path(index: index, seed: image.request.seed, isOnly: isOnly(text))
-        let path = paths.claim(wanted)
-        if let text, output.isPlainFile, path != text, renamed.insert(text).inserted {
+      func place(_ output: ResultPath, _ text: String?) -> String {
+        let path = output.path(index: index, seed: result.request.seed, isOnly: isOnly(text)) { paths.claim($0) }
+        if let text, output.changesWithSeveral, !isOnly(text), renamed.insert(text).inserted {
           notices.append("several results for \(text): names get the seed put in, as in \(path)")
         }
         return path
       }
-      image.output = place(outputs.image, entry.flags.output)
-      image.latents = outputs.latents.map { place($0, entry.flags.saveLatents) }
-      image.report = outputs.report.map { place($0, entry.flags.attentionReport) }
-      image.request.wantsAttentionPatterns = image.drawsReport
-      image.preview = outputs.preview
-      image.previewIsShared = !isOnly(entry.flags.previewPath)
-      image.writesMetadata = entry.flags.metadata ?? true
-      images.append(image)
+      result.output = place(outputs.main, entry.flags.output)
+      result.latents = outputs.latents.map { place(.file($0), entry.flags.saveLatents) }
+      result.report = outputs.report.map { place(.file($0), entry.flags.attentionReport) }
+      result.request.wantsAttentionPatterns = result.drawsReport
+      result.preview = outputs.preview
+      result.previewIsShared = !isOnly(entry.flags.previewPath)
+      result.writesMetadata = entry.flags.metadata ?? true
+      if case .clip(let path) = outputs.main {
+        result.clip = try path.output(
+          at: result.output, entry.flags, framesPerSecond: result.request.framesPerSecond)
+        if result.writesMetadata { result.record = paths.claim(result.recordPath) }
+      }
+      results.append(result)
     }
   }
 
-  private mutating func noteOddities(processor: ProcessorTraits) {
-    let requests = images.map(\.request)
+  private mutating func noteOddities(_ flags: [FlagValues], processor: ProcessorTraits) {
+    let requests = results.map(\.request)
+    for (flags, request) in zip(flags, requests) {
+      guard kind == .video, let asked = flags.numFrames ?? folder.defaults.numFrames, asked != request.frames else {
+        continue
+      }
+      notices.append(
+        "\(asked) frames asked for: making \(request.frames), one more than a multiple of "
+          + "\(geometry.autoencoder.temporalFactor)")
+      break
+    }
     if let first = requests.first(where: { $0.width != $0.modelWidth || $0.height != $0.modelHeight }) {
       notices.append(
         "drawing at the published size \(first.modelWidth)x\(first.modelHeight) and scaling to "
@@ -182,8 +150,9 @@ struct ImagePlan {
 
   /// Throws where a result's nearest existing folder cannot be written to. Makes nothing, for dry runs.
   func checkOutputFolders() throws {
-    for path in Set(images.flatMap { [$0.output, $0.latents, $0.report].compactMap { $0 } }).sorted() {
-      var folder = URL(fileURLWithPath: path).deletingLastPathComponent()
+    for path in Set(results.flatMap { [$0.output, $0.latents, $0.report].compactMap { $0 } }).sorted() {
+      let url = URL(fileURLWithPath: path)
+      var folder = path.hasSuffix("/") ? url : url.deletingLastPathComponent()
       while !FileManager.default.fileExists(atPath: folder.path), folder.path != "/" {
         folder.deleteLastPathComponent()
       }
@@ -195,7 +164,8 @@ struct ImagePlan {
 
   /// Where `failures.json` goes: beside the first result.
   var failuresPath: String {
-    let folder = ((images.first?.output ?? firstOutput) as NSString).deletingLastPathComponent
+    let output = results.first?.output ?? firstOutput
+    let folder = output.hasSuffix("/") ? String(output.dropLast()) : (output as NSString).deletingLastPathComponent
     return folder.isEmpty ? "failures.json" : folder + "/failures.json"
   }
 }

@@ -1,0 +1,13 @@
+import CommandSupport
+import DiffusionPipelines
+import Foundation
+
+/// The program: flags and progress live in `CommandSupport`, the work in `DiffusionPipelines`.
+@main
+enum GenerateVideo {
+  static func main() {
+    let environment = CommandEnvironment.live { try makeGenerator($0, options: $1) }
+    CommandEnvironment.listenForStop(unfinished: "the unfinished clip")
+    exit(GenerateVideoCommand.execute(environment: environment))
+  }
+}
