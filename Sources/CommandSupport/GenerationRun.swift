@@ -171,14 +171,13 @@ struct GenerationRun {
     let text = result.writesMetadata ? try record.metadataText() : []
     var progress = progress
     let decoding = ClipDecoding(result: result, denoised: denoised, environment: environment) { progress.line($0) }
-    // Not in the assignment itself, whose right side is skipped where there are no seconds.
     let seconds = try decoding.run(
       with: generator, text: Dictionary(uniqueKeysWithValues: text.map { ($0.key, $0.value) })
     ) { event in
       try handle(event, of: result)
       return !environment.stopRequested()
     }
-    record.seconds?["decode"] = seconds
+    record.decodingEnded(after: seconds)
     if let path = result.record {
       try environment.writeFile(Array(RunRecord.encoder(pretty: true).encode(record)) + [UInt8(ascii: "\n")], path)
     }
@@ -191,7 +190,8 @@ struct GenerationRun {
       "  attention density: \(fixed(density.density ?? 1, 4)) of sparse calls, \(fixed(density.runDensity ?? 1, 4)) of the run"
     )
     for (phase, seconds) in (record.seconds ?? [:]).sorted(by: { $0.key < $1.key }) {
-      progress.line("  \(phase): \(fixed(seconds, 2)) s")
+      let peak = record.peakMemoryBytes?[phase].map { ", peak memory so far \(formatBytes($0))" } ?? ""
+      progress.line("  \(phase): \(fixed(seconds, 2)) s\(peak)")
     }
   }
 

@@ -82,6 +82,7 @@ public final class DiffusionGenerator: MediaGenerator {
     record.seconds = clock.seconds.merging([
       "attention": statistics.computeSeconds, "attention plans": statistics.planSeconds,
     ]) { $1 }
+    record.peakMemoryBytes = clock.peakMemory
     record.compute.cpu = Processor.level.description
     record.compute.threads = ThreadPool.shared.threads
     record.model.weights = try resolveAttention.weights.all()
@@ -221,11 +222,12 @@ public func makeGenerator(
   try DiffusionGenerator(folder, options: options, methods: methods)
 }
 
-/// Wall-clock seconds by phase.
+/// Wall-clock seconds by phase, and the process's peak memory at the end of each.
 private final class PhaseClock {
   private let clock = ContinuousClock()
   private var start: ContinuousClock.Instant
   private(set) var seconds: [String: Double] = [:]
+  private(set) var peakMemory: [String: Int] = [:]
 
   init() { start = clock.now }
 
@@ -235,6 +237,7 @@ private final class PhaseClock {
     let now = clock.now, passed = (now - start) / .seconds(1)
     seconds[phase, default: 0] += passed
     start = now
+    peakMemory[phase] = ProcessMemory.peakBytes
     return passed
   }
 }

@@ -209,7 +209,7 @@ extension MediaGenerator {
       }, onEvent: onEvent)
     guard let first else { preconditionFailure("decoding made no frame") }
     var record = denoised.record
-    record.seconds?["decode"] = seconds
+    record.decodingEnded(after: seconds)
     return GenerationResult(
       image: first, latents: denoised.latents, record: record, attention: denoised.attention)
   }

@@ -123,6 +123,8 @@ public struct RunRecord: Sendable, Hashable, Codable {
   public var result: Result
   /// Wall-clock seconds by phase. Not in a picture's metadata, which is the same for the same request.
   public var seconds: [String: Double]?
+  /// The most memory the process had held by the end of each phase, mapped files included. As little in metadata.
+  public var peakMemoryBytes: [String: Int]?
 }
 
 extension RunRecord {
@@ -168,6 +170,12 @@ extension RunRecord {
     (attention.denseSteps, attention.denseLayers) = (choice.denseSteps, choice.denseLayers)
     attention.density = statistics.sparseDensity ?? statistics.runDensity
     attention.runDensity = statistics.runDensity
+  }
+
+  /// Notes the seconds of decoding, and the memory it took.
+  package mutating func decodingEnded(after seconds: Double) {
+    self.seconds?["decode"] = seconds
+    peakMemoryBytes?["decode"] = ProcessMemory.peakBytes
   }
 
   /// The record as one line of JSON, keys sorted.
