@@ -54,7 +54,8 @@ struct ClipDecoding {
       if let kept, kept != result.latents { try? FileManager.default.removeItem(atPath: kept) }
       return seconds
     } catch let failure as WriteFailure {
-      let cause = "\(result.output): cannot write: \(errorLine(for: failure.cause))"
+      let line = errorLine(for: failure.cause)
+      let cause = line.contains(result.output) ? line : "\(result.output): \(line)"
       say("error: \(cause); decoding again to keep the frames")
       if let folder = try keepFrames(with: generator, onEvent: onEvent) {
         throw CommandError(.failedWhileRunning, "\(cause); the frames are kept in \(folder)")
@@ -101,29 +102,33 @@ struct ClipDecoding {
   private func keepFrames(
     with generator: any MediaGenerator, onEvent: (GenerationEvent) throws -> Bool
   ) throws -> String? {
-    let name = "tessera-rescued-\(result.request.seed)-\(UInt32.random(in: 0...UInt32.max))"
-    let temporary = FileManager.default.temporaryDirectory.appendingPathComponent(name).path
-    for folder in [(result.beside("frames", "") as NSString).deletingPathExtension, temporary] {
+    let name = "tessera-rescued-\(result.request.seed)"
+    let beside = result.beside("frames", "").dropLast(1)
+    for wanted in [String(beside), FileManager.default.temporaryDirectory.appendingPathComponent(name).path] {
+      let folder = unused { $0 == 1 ? wanted : "\(wanted)-\($0)" }
       let sequence = FrameSequence(folder: URL(fileURLWithPath: folder))
       do {
         _ = try decode(with: generator, onEvent: onEvent) { FrameFiles(sequence, environment) }
         return folder
       } catch is WriteFailure {
-        continue
+        try? FileManager.default.removeItem(atPath: folder)
       }
     }
     return nil
+  }
+
+  /// The first of the paths numbered from 1 where nothing is yet.
+  private func unused(_ path: (Int) -> String) -> String {
+    var count = 1
+    while FileManager.default.fileExists(atPath: path(count)) { count += 1 }
+    return path(count)
   }
 
   /// Writes the final latents, unless the user has them already: what took longest is safe before decoding begins.
   /// - Returns: their file; `nil` where it cannot be written.
   private func keepLatents() -> String? {
     if let latents = result.latents { return latents }
-    var path = result.beside("latents", "safetensors"), count = 1
-    while FileManager.default.fileExists(atPath: path) {
-      count += 1
-      path = result.beside("latents-\(count)", "safetensors")
-    }
+    let path = unused { result.beside($0 == 1 ? "latents" : "latents-\($0)", "safetensors") }
     do {
       try environment.writeFile(latentsFile(denoised.latents), path)
       return path

@@ -51,7 +51,6 @@ struct GenerationRun {
   private mutating func proveOutputs() throws {
     var said: Set<String> = []
     for result in plan.results {
-      for path in result.sideFiles { try environment.proveWritable(path) }
       switch result.clip {
       case nil: try environment.proveWritable(result.output)
       case .frames(let frames):
@@ -65,6 +64,7 @@ struct GenerationRun {
           result.output, format, result.request.width, result.request.height, settings)
         if let notice, said.insert(notice).inserted { progress.line("note: \(notice)") }
       }
+      for path in result.sideFiles { try environment.proveWritable(path) }
     }
   }
 

@@ -101,8 +101,11 @@ final class DraftFile {
     do {
       try FileManager.default.createDirectory(at: url.deletingLastPathComponent(), withIntermediateDirectories: true)
     } catch {
-      let cause = (error as NSError).userInfo[NSUnderlyingErrorKey] as? any Error
-      throw MediaError.cannotWrite(path: url.path, reason: (cause ?? error).localizedDescription)
+      let cause = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError
+      let system = cause.flatMap {
+        $0.domain == NSPOSIXErrorDomain ? unsafe String(cString: strerror(Int32($0.code))) : nil
+      }
+      throw MediaError.cannotWrite(path: url.path, reason: system ?? error.localizedDescription)
     }
   }
 
@@ -122,7 +125,6 @@ final class DraftFile {
 
   private static func failure(_ url: URL) -> MediaError {
     let code = errno
-    let reason = POSIXErrorCode(rawValue: code).map { POSIXError($0).localizedDescription } ?? "error \(code)"
-    return .cannotWrite(path: url.path, reason: reason)
+    return .cannotWrite(path: url.path, reason: unsafe String(cString: strerror(code)))
   }
 }

@@ -114,3 +114,36 @@ struct FrameSequenceTests {
     }
   }
 }
+
+@Suite(.serialized) struct VideoDeterminismTests {
+  /// Grain over a picture that moves, as a model leaves it that has not finished.
+  private func noise(_ width: Int, _ height: Int, frames: Int) -> [Frame] {
+    var state: UInt64 = 1
+    return clip(width, height, frames: frames).map { frame in
+      let pixels = frame.pixels.map { value in
+        state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+        return UInt8(max(0, min(255, Int(value) + Int(state >> 58) - 32)))
+      }
+      return Frame(width: width, height: height, pixels: pixels)
+    }
+  }
+
+  /// Leaves memory behind that is filled with `value`.
+  private func litter(_ value: UInt8) -> Int {
+    let blocks = (0..<4000).map { [UInt8](repeating: value, count: 100 + $0 * 7919 % 120_000) }
+    return blocks.reduce(0) { $0 + Int($1[$1.count / 2]) }
+  }
+
+  /// Memory that an encoder gets is filled with one value and another: what it reads without having written shows.
+  @Test(arguments: ["a.mp4", "a.webm", "a.mkv", "a.gif", "a.webp"]) func sameFramesSameBytes(name: String) throws {
+    let folder = try TestFolder(), frames = noise(208, 120, frames: 17)
+    guard try isAvailable(VideoFormat(path: name)) else { return }
+    let files = try [UInt8(1), 170, 85].map { value in
+      #expect(litter(value) == 4000 * Int(value))
+      let url = folder.url.appending(path: name)
+      try write(frames, to: url)
+      return try Data(contentsOf: url)
+    }
+    #expect(files[0] == files[1] && files[0] == files[2])
+  }
+}
