@@ -2,7 +2,6 @@ import Checkpoints
 import Foundation
 import Kernels
 import Media
-import NN
 import Tensors
 
 /// Learned perceptual image patch similarity (Zhang et al. 2018, arXiv:1801.03924), version 0.1, with AlexNet or VGG16:
@@ -14,14 +13,14 @@ import Tensors
 /// network under torchvision's numbers, `lins.K.weight` `[C]`, and the metadata `network`, `alex` or `vgg`.
 public struct LPIPS: FrameMetric {
   /// Which network's features are compared.
-  public enum Network: String, Sendable, Hashable, CaseIterable {
+  public enum Network: String, Sendable, Hashable {
     case alex, vgg
   }
 
   public let network: Network
   public var name: String { "lpips-" + network.rawValue }
   public let direction = MetricDirection.lower
-  private let layers: [Layer]
+  private let layers: [FeatureLayer]
   /// Weights of each layer's channels.
   private let channelWeights: [[Float]]
 
@@ -36,9 +35,13 @@ public struct LPIPS: FrameMetric {
     }
     let weights = store.scope()
     self.network = network
-    layers = try network.layers(weights["features"])
-    channelWeights = try network.channels.enumerated().map { index, channels in
-      try weights["lins"][index].tensor("weight", channels).elements
+    var layers: [FeatureLayer] = []
+    for shape in network.convolutions {
+      layers.append(try FeatureLayer(shape, inputs: layers.last?.shape.outputs ?? 3, weights["features"]))
+    }
+    self.layers = layers
+    channelWeights = try network.convolutions.filter(\.isCompared).enumerated().map { index, shape in
+      try weights["lins"][index].tensor("weight", shape.outputs).elements
     }
     try store.verifyAllRead()
   }
@@ -49,7 +52,7 @@ public struct LPIPS: FrameMetric {
     var distance = 0.0, compared = 0
     for layer in layers {
       (a, b) = (layer(a), layer(b))
-      guard layer.isCompared else { continue }
+      guard layer.shape.isCompared else { continue }
       distance += Self.distance(a, b, weights: channelWeights[compared])
       compared += 1
     }
@@ -93,65 +96,5 @@ public struct LPIPS: FrameMetric {
       return sum
     }
     return rows.reduce(0, +) / Double(height * width)
-  }
-}
-
-/// A convolution with ReLU, and the pooling before it.
-private struct Layer: Sendable {
-  let convolution: Conv2d
-  /// Window and stride of the pooling before; `nil` for none.
-  var pooling: (kernel: Int, stride: Int)?
-  /// Whether the result is one of the five that are compared.
-  var isCompared: Bool
-
-  /// `[1, H, W, C]` to `[1, H', W', C']`.
-  func callAsFunction(_ x: Tensor) -> Tensor {
-    let pooled = pooling.map { maxPool2d(x, kernel: $0.kernel, stride: $0.stride) } ?? x
-    return activated(convolution(pooled), .relu)
-  }
-}
-
-extension LPIPS.Network {
-  /// Channels of the five results.
-  var channels: [Int] { self == .alex ? [64, 192, 384, 256, 256] : [64, 128, 256, 512, 512] }
-
-  /// Pixels of the shorter side that leave something in the deepest layer.
-  var minimumSize: Int { self == .alex ? 31 : 16 }
-
-  /// - Parameter weights: the scope `features`.
-  fileprivate func layers(_ weights: WeightScope) throws -> [Layer] {
-    switch self {
-    case .alex:
-      // Krizhevsky 2014 (arXiv:1404.5997) as torchvision has it: number, kernel, stride, padding, pooled before.
-      var inputs = 3
-      return try zip(
-        channels,
-        [
-          (0, 11, 4, 2, false), (3, 5, 1, 2, true), (6, 3, 1, 1, true), (8, 3, 1, 1, false),
-          (10, 3, 1, 1, false),
-        ]
-      ).map { outputs, layer in
-        let (number, kernel, stride, padding, isPooled) = layer
-        defer { inputs = outputs }
-        return Layer(
-          convolution: try Conv2d(
-            weights[number], inputs, outputs, kernel: kernel, stride: stride, padding: .all(padding)),
-          pooling: isPooled ? (3, 2) : nil, isCompared: true)
-      }
-    case .vgg:
-      // Simonyan and Zisserman 2014 (arXiv:1409.1556): convolutions of each block; between blocks the size is halved.
-      var inputs = 3, number = 0
-      return try zip(channels, [2, 2, 3, 3, 3]).enumerated().flatMap { block, sizes in
-        let (outputs, count) = sizes
-        // A ReLU after each convolution and the pooling have numbers as well.
-        defer { number += 1 }
-        return try (0..<count).map { index in
-          defer { (inputs, number) = (outputs, number + 2) }
-          return Layer(
-            convolution: try Conv2d(weights[number], inputs, outputs, kernel: 3, padding: .all(1)),
-            pooling: block > 0 && index == 0 ? (2, 2) : nil, isCompared: index == count - 1)
-        }
-      }
-    }
   }
 }

@@ -28,13 +28,16 @@ public struct FLIP: FrameMetric {
     let opponents = (OpponentColor.planes(frame), OpponentColor.planes(reference))
     let colors = (filteredColors(opponents.0), filteredColors(opponents.1))
     let features = (self.features(opponents.0), self.features(opponents.1))
-    return colors.0.pixels.indices.map { index in
-      let color = Self.colorError(colors.0.pixels[index], colors.1.pixels[index])
-      let difference = features.0.pixels[index] - features.1.pixels[index]
-      // The square root is the exponent q_f = 0.5.
-      let feature = (max(abs(difference.x), abs(difference.y)) / 2.0.squareRoot()).squareRoot()
-      return pow(color, 1 - feature)
+    let errors = Planes(width: frame.width, height: frame.height) { y, result in
+      for index in y * frame.width..<(y + 1) * frame.width {
+        let color = Self.colorError(colors.0.pixels[index], colors.1.pixels[index])
+        let difference = features.0.pixels[index] - features.1.pixels[index]
+        // The square root is the exponent q_f = 0.5.
+        let feature = (max(abs(difference.x), abs(difference.y)) / 2.0.squareRoot()).squareRoot()
+        result.append([pow(color, 1 - feature), 0, 0, 0])
+      }
     }
+    return errors.pixels.map(\.x)
   }
 
   // MARK: Colour
