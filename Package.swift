@@ -43,6 +43,7 @@ let package = Package(
     .target(name: "Tokenizers", dependencies: ["CSentencePiece", "TolerantJSON"], swiftSettings: safe),
     .target(name: "Schedulers", dependencies: ["Kernels", "TolerantJSON"], swiftSettings: safe),
     .target(name: "Media", dependencies: ["CFFmpeg", "CPNG"], swiftSettings: safe),
+    .target(name: "Evaluation", dependencies: ["NN", "Media"], swiftSettings: safe),
     .target(
       name: "DiffusionPipelines",
       dependencies: ["DiffusionModels", "Tokenizers", "Schedulers", "Media"],
@@ -74,6 +75,7 @@ let package = Package(
     .testTarget(name: "TokenizersTests", dependencies: ["Tokenizers", "TestSupport"], exclude: ["Fixtures"]),
     .testTarget(name: "SchedulersTests", dependencies: ["Schedulers", "TestSupport"], exclude: ["Fixtures"]),
     .testTarget(name: "MediaTests", dependencies: ["Media", "TestSupport"], exclude: ["Fixtures"]),
+    .testTarget(name: "EvaluationTests", dependencies: ["Evaluation", "TestSupport"], exclude: ["Fixtures"]),
     .testTarget(name: "DiffusionModelsTests", dependencies: ["DiffusionModels", "TestSupport"], exclude: ["Fixtures"]),
     .testTarget(
       name: "PipelineTests", dependencies: ["DiffusionPipelines", "SparseAttention", "TestSupport"],

@@ -22,7 +22,7 @@ import Testing
     "NN": ["Tensors", "Kernels", "Checkpoints"], "SparseAttention": ["Tensors", "Kernels", "TolerantJSON"],
     "DiffusionModels": ["Tensors", "Kernels", "Checkpoints", "NN", "SparseAttention"],
     "Tokenizers": ["CSentencePiece", "TolerantJSON"], "Schedulers": ["Tensors", "Kernels", "TolerantJSON"],
-    "Media": ["CFFmpeg", "CPNG"],
+    "Media": ["CFFmpeg", "CPNG"], "Evaluation": ["Tensors", "Kernels", "Checkpoints", "NN", "Media"],
     "DiffusionPipelines": [
       "Tensors", "Kernels", "Checkpoints", "TolerantJSON", "SparseAttention", "DiffusionModels", "Tokenizers",
       "Schedulers", "Media",

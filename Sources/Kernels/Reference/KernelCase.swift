@@ -276,6 +276,14 @@ extension KernelCase {
     ]
   }
 
+  /// Largest values over windows of `[2, height, width, channels]`.
+  public static func maxPool(_ height: Int, _ width: Int, _ channels: Int, kernel: Int, stride: Int) -> KernelCase {
+    let x = caseTensor([2, height, width, channels], seed: 23)
+    return elementwise("max-pool", x.count, tolerance: 0, { maxPool2d(x, kernel: kernel, stride: stride) }) {
+      Reference.maxPool2d(x, kernel: kernel, stride: stride)
+    }
+  }
+
   private static func elementwise(
     _ name: String, _ count: Int, tolerance: Double = 2e-6, _ run: @escaping @Sendable () -> Tensor,
     _ reference: @escaping @Sendable () -> Tensor
@@ -316,6 +324,9 @@ extension KernelCase {
     }
     for (h, w, c, size) in [(2, 2, 1, 2), (4, 6, 24, 2), (7, 9, 5, 2), (10, 5, 72, 3), (9, 17, 33, 8)] {
       cases += areas(h, w, c, size: size)
+    }
+    for (h, w, c, kernel, stride) in [(1, 1, 1, 1, 1), (2, 3, 5, 2, 2), (9, 7, 33, 3, 2), (8, 8, 16, 2, 2)] {
+      cases.append(.maxPool(h, w, c, kernel: kernel, stride: stride))
     }
     return cases + blockCorrectnessCases()
   }

@@ -224,6 +224,29 @@ public enum Reference {
     return Tensor(shape, result)
   }
 
+  /// See ``maxPool2d(_:kernel:stride:)``.
+  public static func maxPool2d(_ x: Tensor, kernel: Int, stride: Int) -> Tensor {
+    let (batch, height, width, channels) = (x.shape[0], x.shape[1], x.shape[2], x.shape[3]), a = x.elements
+    let shape = [batch, (height - kernel) / stride + 1, (width - kernel) / stride + 1, channels]
+    var result: [Float] = []
+    for b in 0..<batch {
+      for top in (0..<shape[1]).map({ $0 * stride }) {
+        for left in (0..<shape[2]).map({ $0 * stride }) {
+          for c in 0..<channels {
+            var largest = -Float.infinity
+            for row in top..<top + kernel {
+              for column in left..<left + kernel {
+                largest = max(largest, a[((b * height + row) * width + column) * channels + c])
+              }
+            }
+            result.append(largest)
+          }
+        }
+      }
+    }
+    return Tensor(shape, result)
+  }
+
   /// See ``upsampledNearest2x(_:)``.
   public static func upsampledNearest2x(_ x: Tensor) -> Tensor {
     let (batch, height, width, channels) = (x.shape[0], x.shape[1], x.shape[2], x.shape[3]), a = x.elements
