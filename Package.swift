@@ -49,6 +49,9 @@ let package = Package(
       dependencies: ["DiffusionModels", "Tokenizers", "Schedulers", "Media"],
       swiftSettings: safe),
 
+    // Sweeps: many runs, measured against each other.
+    .target(name: "Sweeps", dependencies: ["Evaluation", "DiffusionPipelines"], swiftSettings: safe),
+
     // Programs.
     .target(
       name: "CommandSupport",

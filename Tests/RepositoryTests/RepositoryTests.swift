@@ -27,6 +27,9 @@ import Testing
       "Tensors", "Kernels", "Checkpoints", "TolerantJSON", "SparseAttention", "DiffusionModels", "Tokenizers",
       "Schedulers", "Media",
     ],
+    "Sweeps": [
+      "Tensors", "Kernels", "TolerantJSON", "SparseAttention", "Schedulers", "Media", "Evaluation", "DiffusionPipelines",
+    ],
     "CommandSupport": [
       "Tensors", "TolerantJSON", "Checkpoints", "Kernels", "DiffusionModels", "Tokenizers", "Schedulers", "Media",
       "SparseAttention", "DiffusionPipelines", "ArgumentParser",
