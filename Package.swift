@@ -56,8 +56,9 @@ let package = Package(
     .target(
       name: "CommandSupport",
       dependencies: [
-        "Checkpoints", "DiffusionModels", "DiffusionPipelines", "Kernels", "Media", "Schedulers", "SparseAttention",
-        "Tensors", "Tokenizers", "TolerantJSON", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        "Checkpoints", "DiffusionModels", "DiffusionPipelines", "Evaluation", "Kernels", "Media", "Schedulers",
+        "SparseAttention", "Sweeps", "Tensors", "Tokenizers", "TolerantJSON",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: safe),
     .executableTarget(name: "generate-image", dependencies: ["CommandSupport"], swiftSettings: safe),
@@ -83,7 +84,7 @@ let package = Package(
     .testTarget(
       name: "PipelineTests", dependencies: ["DiffusionPipelines", "SparseAttention", "TestSupport"],
       exclude: ["Fixtures"]),
-    .testTarget(name: "CommandTests", dependencies: ["CommandSupport", "SparseAttention", "TestSupport"]),
+    .testTarget(name: "CommandTests", dependencies: ["CommandSupport", "SparseAttention", "Sweeps", "TestSupport"]),
     .testTarget(name: "RepositoryTests", dependencies: ["TestSupport"]),
   ],
   cxxLanguageStandard: .cxx17

@@ -33,6 +33,7 @@ extension CommandEnvironment {
       errorIsTerminal: isatty(STDERR_FILENO) == 1 && ProcessInfo.processInfo.environment["TERM"] != "dumb",
       readStandardInput: { try FileHandle.standardInput.readToEnd() ?? Data() },
       processor: .current,
+      cpu: Processor.level.description,
       drawSeed: { UInt64(UInt32.random(in: .min ... .max)) },
       now: {
         let passed = (ContinuousClock.now - start).components

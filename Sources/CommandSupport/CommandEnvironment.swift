@@ -27,6 +27,8 @@ public struct CommandEnvironment {
   public var errorIsTerminal: Bool
   public var readStandardInput: () throws -> Data
   public var processor: ProcessorTraits
+  /// The code path of the kernels.
+  public var cpu: String
   public var drawSeed: () -> UInt64
   /// Seconds on a clock that never goes back.
   public var now: () -> Double

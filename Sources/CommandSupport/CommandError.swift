@@ -1,10 +1,12 @@
 import Checkpoints
 import DiffusionModels
 import DiffusionPipelines
+import Evaluation
 import Foundation
 import Media
 import Schedulers
 import SparseAttention
+import Sweeps
 import Tensors
 import Tokenizers
 import TolerantJSON
@@ -87,6 +89,18 @@ public func exitStatus(for error: any Error) -> ExitStatus {
     case .invalidPlan: return .internalError
     }
   case is KeyValueCompressionError: return .usage
+  case let error as SweepError:
+    switch error {
+    case .controlDiffers: return .internalError
+    case .otherSweep, .badData: return .badData
+    case .unknownMetric: return .usage
+    case .noSweep: return .inputMissing
+    }
+  case let error as EvaluationError:
+    if case .weights(let path, _) = error {
+      return FileManager.default.fileExists(atPath: path) ? .badData : .inputMissing
+    }
+    return .usage
   case let error as CocoaError:
     switch error.code {
     case .fileNoSuchFile, .fileReadNoSuchFile: return .inputMissing

@@ -7,7 +7,7 @@ public struct SweepAttentionCommand: EnvironmentCommand {
     commandName: "sweep-attention",
     abstract: "Prepare and compare attention methods for a pipeline.",
     version: "sweep-attention \(tesseraVersion)",
-    subcommands: [CalibrateCommand.self])
+    subcommands: [RunSweepCommand.self, MergeSweepsCommand.self, CalibrateCommand.self])
 
   public init() {}
 

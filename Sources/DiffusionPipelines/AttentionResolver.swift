@@ -66,6 +66,9 @@ public final class AttentionResolver {
     return result
   }
 
+  /// Names the transformer's weights.
+  public func modelHash() throws -> String { try weights.modelHash() }
+
   private func key(_ request: GenerationRequest) throws -> Key {
     let isDense = try methods.information(request.attention.method) == nil
     return try Key(

@@ -201,6 +201,7 @@ final class FakeWorld {
   /// Videos break after so many frames; with as many as there are, when they are finished.
   var videoBreaksAfter: Int?
   var lacksEncoder = false
+  var methods = AttentionMethods.toys
   var generator: FakeGenerator?
   /// Whether pictures are drawn by the pipeline itself.
   var isReal = false
@@ -222,13 +223,13 @@ final class FakeWorld {
 
   private var environment: CommandEnvironment {
     var environment = CommandEnvironment.live { folder, options in
-      guard !self.isReal else { return try makeGenerator(folder, options: options, methods: .toys) }
+      guard !self.isReal else { return try makeGenerator(folder, options: options, methods: self.methods) }
       let generator = try FakeGenerator(folder)
       generator.failing = self.failing
       self.generator = generator
       return generator
     }
-    environment.methods = .toys
+    environment.methods = methods
     environment.writeOutput = { self.output += $0 }
     environment.writeError = { self.errors += $0 }
     environment.errorIsTerminal = isTerminal

@@ -28,11 +28,12 @@ import Testing
       "Schedulers", "Media",
     ],
     "Sweeps": [
-      "Tensors", "Kernels", "TolerantJSON", "SparseAttention", "Schedulers", "Media", "Evaluation", "DiffusionPipelines",
+      "Tensors", "Kernels", "TolerantJSON", "SparseAttention", "Schedulers", "Media", "Evaluation",
+      "DiffusionPipelines",
     ],
     "CommandSupport": [
       "Tensors", "TolerantJSON", "Checkpoints", "Kernels", "DiffusionModels", "Tokenizers", "Schedulers", "Media",
-      "SparseAttention", "DiffusionPipelines", "ArgumentParser",
+      "SparseAttention", "DiffusionPipelines", "Evaluation", "Sweeps", "ArgumentParser",
     ],
     "generate-image": ["CommandSupport", "DiffusionPipelines"],
     "generate-video": ["CommandSupport", "DiffusionPipelines"],

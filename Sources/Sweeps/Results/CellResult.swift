@@ -34,6 +34,12 @@ public struct CellResult: Sendable, Hashable, Codable {
     /// The process that ran the cell: only cells of one process compare in time. And its place in that process.
     public var process: String, order: Int
 
+    private enum CodingKeys: String, CodingKey {
+      case denoiseSeconds, attentionSeconds, planSeconds, decodeSeconds, stepSeconds, peakMemoryBytes, process, order
+      // The spelling that survives the way to snake case and back.
+      case denoiseFLOPs = "denoiseFlops"
+    }
+
     public init(
       denoiseSeconds: Double, attentionSeconds: Double, planSeconds: Double, decodeSeconds: Double,
       stepSeconds: [Double], denoiseFLOPs: Double, peakMemoryBytes: Int?, process: String, order: Int
@@ -98,7 +104,8 @@ public struct CellResult: Sendable, Hashable, Codable {
 /// All finished cells of a sweep's folder, and what the sweep was.
 public struct SweepResults: Sendable {
   public struct Header: Sendable, Hashable, Codable {
-    public var pipeline: String, pipelineClass: String
+    /// The folder as it was given, its class, and what names the transformer's weights.
+    public var pipeline: String, pipelineClass: String, modelHash: String
     /// Frames, height and width in tokens; layers and heads of the transformer.
     public var tokenGrid: [Int], layers: Int, heads: Int
     /// The kernels' code path, threads and the program's version.
@@ -112,10 +119,11 @@ public struct SweepResults: Sendable {
     }
 
     public init(
-      pipeline: String, pipelineClass: String, tokenGrid: [Int], layers: Int, heads: Int, cpu: String, threads: Int,
-      version: String, metrics: [Metric]
+      pipeline: String, pipelineClass: String, modelHash: String = "", tokenGrid: [Int], layers: Int, heads: Int,
+      cpu: String, threads: Int, version: String, metrics: [Metric]
     ) {
-      (self.pipeline, self.pipelineClass, self.tokenGrid) = (pipeline, pipelineClass, tokenGrid)
+      (self.pipeline, self.pipelineClass, self.modelHash) = (pipeline, pipelineClass, modelHash)
+      self.tokenGrid = tokenGrid
       (self.layers, self.heads, self.cpu, self.threads) = (layers, heads, cpu, threads)
       (self.version, self.metrics) = (version, metrics)
     }

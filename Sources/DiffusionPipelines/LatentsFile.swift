@@ -1,8 +1,9 @@
+import Checkpoints
 import Foundation
 import Tensors
 
 /// A safetensors file with one Float32 tensor under `latents`.
-func latentsFile(_ latents: Tensor) -> [UInt8] {
+package func latentsFile(_ latents: Tensor) -> [UInt8] {
   let shape = latents.shape.map(String.init).joined(separator: ",")
   let byteCount = 4 * latents.count
   var header = #"{"latents":{"dtype":"F32","shape":[\#(shape)],"data_offsets":[0,\#(byteCount)]}}"#
@@ -19,4 +20,13 @@ func latentsFile(_ latents: Tensor) -> [UInt8] {
     bytes.append(UInt8(truncatingIfNeeded: bits >> 24))
   }
   return bytes
+}
+
+/// The latents in such a file.
+package func readLatents(_ url: URL) throws -> Tensor {
+  let file = try SafetensorsFile(url)
+  guard let stored = file.tensors["latents"] else {
+    throw PipelineError.badData(path: url.path, reason: "expected a tensor 'latents', found none")
+  }
+  return stored.floats()
 }

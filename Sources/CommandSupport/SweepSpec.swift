@@ -1,0 +1,152 @@
+import DiffusionPipelines
+import Foundation
+import TolerantJSON
+
+/// What a sweep compares, as a spec file or flags say it. Unknown keys are errors.
+///
+///     {
+///       "pipeline": "pipelines/tabletop-image-256",
+///       "prompts_file": "prompts.txt",              beside the spec; or "prompts": ["...", ...]
+///       "seeds": "0-1",
+///       "sampling": {"steps": 20, "size": "256x256"},        flags of generate-image or generate-video
+///       "densities": [0.5, 0.3, 0.2, 0.1],                   for all methods that have none of their own
+///       "methods": ["draft:pool=4x4", {"attention": "radial:block=32", "dense_steps": [0, 5], "dtype": ["float32"]}],
+///       "metrics": ["psnr", "ssim"], "random_baseline": true, "controls": true,
+///       "recall": {"prompts": 1, "queries": 64}
+///     }
+struct SweepSpec: Sendable, Hashable {
+  /// One method, in all combinations of what it lists.
+  struct Method: Sendable, Hashable {
+    var attention: String
+    /// What plots call it; the method with the options given where there is no name.
+    var family: String?
+    /// Shares of pairs to solve the options for; empty runs the options as they are.
+    var densities: [Double]?
+    var denseSteps: [Int]?, denseLayers: [Int]?
+    var dtype: [DtypeChoice]?
+    var kvCompression: String?
+  }
+
+  var pipeline: String?
+  var prompts: [String]?
+  /// As a path of this process's.
+  var promptsFile: String?
+  var seeds: [UInt64]?
+  var sampling = FlagValues()
+  var densities: [Double]?
+  var methods: [Method] = []
+  var metrics: [String]?
+  var lpipsWeights: [String] = []
+  var hasRandomBaseline = true
+  var hasControls = true
+  /// Prompts whose cells are run once more to measure what attention lost, and queries sampled a call.
+  var recallPrompts = 0, recallQueries = 64
+}
+
+extension SweepSpec {
+  private static let keys = [
+    "pipeline", "prompts", "prompts_file", "seeds", "sampling", "densities", "methods", "metrics", "lpips_weights",
+    "random_baseline", "controls", "recall",
+  ]
+  private static let methodKeys = [
+    "attention", "family", "densities", "dense_steps", "dense_layers", "dtype", "kv_compression",
+  ]
+
+  /// Reads a spec file; paths in it are relative to its folder, the pipeline's to the working directory.
+  init(file path: String) throws {
+    let data = try TolerantJSON.read(URL(fileURLWithPath: path), limit: 16 << 20)
+    let reader = SpecReader(source: path)
+    let object = try reader.object(data)
+    try reader.check(object, keys: Self.keys, at: "")
+    self.init()
+    pipeline = try reader.value(object, "pipeline")
+    prompts = try reader.value(object, "prompts")
+    let folder = (path as NSString).deletingLastPathComponent
+    func beside(_ name: String) -> String {
+      name.hasPrefix("/") || folder.isEmpty ? name : folder + "/" + name
+    }
+    promptsFile = try (reader.value(object, "prompts_file") as String?).map(beside)
+    seeds = try reader.seeds(object["seeds"])
+    if let flags = object["sampling"] {
+      sampling = try FlagValues(json: RunRecord.encoder().encode(flags), source: "\(path): sampling")
+    }
+    densities = try reader.value(object, "densities")
+    metrics = try reader.value(object, "metrics")
+    lpipsWeights = try (reader.value(object, "lpips_weights") ?? [String]()).map(beside)
+    hasRandomBaseline = try reader.value(object, "random_baseline") ?? true
+    hasControls = try reader.value(object, "controls") ?? true
+    if case .object(let recall)? = object["recall"] {
+      try reader.check(recall, keys: ["prompts", "queries"], at: "recall.")
+      recallPrompts = try reader.value(recall, "prompts") ?? 1
+      recallQueries = try reader.value(recall, "queries") ?? 64
+    } else if let other = object["recall"], other != .null {
+      throw reader.error("recall", "an object such as {\"prompts\": 1}")
+    }
+    guard case .array(let entries)? = object["methods"] ?? .array([]) else { throw reader.error("methods", "a list") }
+    methods = try entries.enumerated().map { index, entry in
+      switch entry {
+      case .string(let attention): return Method(attention: attention)
+      case .object(let object): return try Self.method(object, reader, at: "methods[\(index)].")
+      default: throw reader.error("methods[\(index)]", "a text or an object")
+      }
+    }
+  }
+
+  private static func method(
+    _ object: [String: JSONValue], _ reader: SpecReader, at place: String
+  ) throws -> Method {
+    try reader.check(object, keys: methodKeys, at: place)
+    guard let attention: String = try reader.value(object, "attention") else {
+      throw reader.error(place + "attention", "a method with its options")
+    }
+    return Method(
+      attention: attention, family: try reader.value(object, "family"),
+      densities: try reader.value(object, "densities"), denseSteps: try reader.value(object, "dense_steps"),
+      denseLayers: try reader.value(object, "dense_layers"), dtype: try reader.value(object, "dtype"),
+      kvCompression: try reader.value(object, "kv_compression"))
+  }
+}
+
+/// Reads a spec's values; errors say where.
+private struct SpecReader {
+  let source: String
+
+  func error(_ key: String, _ expected: String) -> CommandError {
+    .usage("\(source): expected \(expected) at '\(key)'")
+  }
+
+  func object(_ data: Data) throws -> [String: JSONValue] {
+    do {
+      return try TolerantJSON.decode([String: JSONValue].self, from: data, path: source, convertKeys: false)
+    } catch let failure as TolerantJSON.Failure {
+      throw CommandError.usage("\(source): expected a sweep's spec, found: \(failure.reason)")
+    }
+  }
+
+  func check(_ object: [String: JSONValue], keys: [String], at place: String) throws {
+    guard let unknown = object.keys.sorted().first(where: { !keys.contains($0) }) else { return }
+    throw CommandError.usage(
+      "\(source): unknown key '\(place)\(printable(unknown))'; known: \(keys.joined(separator: ", "))")
+  }
+
+  /// `nil` where the key is absent.
+  func value<Value: Decodable>(_ object: [String: JSONValue], _ key: String) throws -> Value? {
+    guard let found = object[key], found != .null else { return nil }
+    do {
+      let data = try RunRecord.encoder().encode([found])
+      return try TolerantJSON.decode([Value].self, from: data, path: source)[0]
+    } catch let failure as TolerantJSON.Failure {
+      throw CommandError.usage("\(source): '\(key)': \(failure.reason)")
+    }
+  }
+
+  /// A list of numbers, or text such as `0,3,7-9`.
+  func seeds(_ value: JSONValue?) throws -> [UInt64]? {
+    switch value ?? .null {
+    case .null: return nil
+    case .integer(let seed) where seed >= 0: return [UInt64(seed)]
+    case .string(let text): return try parseSeeds(text)
+    default: return try self.value(["seeds": value ?? .null], "seeds")
+    }
+  }
+}
