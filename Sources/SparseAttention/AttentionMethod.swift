@@ -52,6 +52,16 @@ public protocol AttentionMethod: Sendable {
     _ options: inout OptionReader, context: MethodContext, executor: any AttentionExecutor
   ) throws -> (any AttentionCalibrator)?
 
+  /// Options with which the plans of sparse calls keep a share of the query-key pairs as near to the one asked for as
+  /// the method can. Throws where it has no option for that, or the user set it already.
+  /// - Parameters:
+  ///   - density: above 0 and at most 1.
+  ///   - given: what the user set; it stays as it is.
+  /// - Returns: what the user set, and what was solved for.
+  static func options(
+    forDensity density: Double, given: [String: String], context: MethodContext
+  ) throws -> [String: String]
+
   /// First steps and layers that stay dense where the user says nothing.
   func defaultDenseSteps(of stepCount: Int) -> Int
   var defaultDenseLayers: Int { get }
@@ -63,6 +73,11 @@ extension AttentionMethod {
   public static func makeCalibrator(
     _ options: inout OptionReader, context: MethodContext, executor: any AttentionExecutor
   ) throws -> (any AttentionCalibrator)? { nil }
+  public static func options(
+    forDensity density: Double, given: [String: String], context: MethodContext
+  ) throws -> [String: String] {
+    throw AttentionError.unsuitable(method: information.name, reason: "no option of it sets the density")
+  }
 }
 
 /// A plan from geometry alone (and tables made beforehand): made once, kept as long as its key lasts.

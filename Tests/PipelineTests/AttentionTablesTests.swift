@@ -22,4 +22,22 @@ import Testing
     request.steps = 10
     #expect(throws: AttentionError.self) { try resolver(request) }
   }
+  /// Density targets find the masks that there are.
+  @Test func embeddedMasksMeetTargets() throws {
+    let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+      .deletingLastPathComponent()
+    let folder = try PipelineFolder(path: root.appendingPathComponent("pipelines/tabletop-image-256").path)
+    let resolver = AttentionResolver(folder, try ModelGeometry(folder))
+    let request = GenerationRequest(
+      width: 256, height: 256, steps: 20, guidanceScale: 3, seed: 0, maxSequenceLength: 64)
+    let context = try resolver.context(request)
+    for target in [0.5, 0.3, 0.2, 0.1] {
+      let (options, density) = try resolver.methods.solve("paro", options: [:], density: target, context: context)
+      #expect(options["density"] == "\(target)")
+      #expect(try abs(#require(density) - target) < 0.001)
+    }
+    #expect(throws: AttentionError.self) {
+      try resolver.methods.solve("paro", options: [:], density: 0.15, context: context)
+    }
+  }
 }

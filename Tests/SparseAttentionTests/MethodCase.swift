@@ -31,6 +31,8 @@ struct MethodCase: Sendable, CustomTestStringConvertible {
     MethodCase(
       method: "paro", keepingAll: ["density": "1"],
       prepare: { try PAROFixture.write(for: $0, in: $1, densities: [0.5, 1], block: 128, groups: 2) }),
+    MethodCase(method: "random", keepingAll: ["density": "1"]),
+    MethodCase(method: "random", options: ["density": "0.02", "block": "48", "seed": "7"]),
   ]
 
   /// Every method there is.

@@ -6,7 +6,7 @@ public struct AttentionMethods: Sendable {
 
   /// Every method of the library: a new one is added here.
   public static let standard = AttentionMethods([
-    SlidingTileAttention.self, RadialAttention.self, DraftAttention.self, PAROAttention.self,
+    SlidingTileAttention.self, RadialAttention.self, DraftAttention.self, PAROAttention.self, RandomAttention.self,
   ])
 
   public static let dense = "dense"

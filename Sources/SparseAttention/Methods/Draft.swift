@@ -44,6 +44,55 @@ public struct DraftAttention: ContentPlanner {
     }
   }
 
+  /// Regions that a density target wants at least, and tokens of the smallest it makes for that.
+  private static let wantedRegionCount = 32, smallestRegion = 16
+
+  /// Solves for `sparsity`, taking the pairs of regions kept to be of average size; what content adds, where it leaves a
+  /// row of regions nothing, is not foreseen. Where the default regions are fewer than 32, or fewer than two would be
+  /// kept for each, their longer side is halved (of a square the rows), down to 16 tokens. Where an axis would end in a
+  /// region of less than half, it is cut into as many regions of equal length.
+  public static func options(
+    forDensity density: Double, given: [String: String], context: MethodContext
+  ) throws -> [String: String] {
+    try leaveToTarget(["sparsity"], given)
+    var reader = try OptionReader(given, for: information)
+    let layout = context.layout, share = layout.keptOfVisual(density: density)
+    let asked = try Self(&reader, context: context)
+    var pool = asked.pool, options = given
+    func regions() -> Int { TileWindow.counts(layout, tile: [1, pool.rows, pool.columns]).reduce(1, *) }
+    if given["pool"] == nil {
+      let wanted = max(Double(wantedRegionCount), 2 / max(share, 1e-9))
+      while Double(regions()) < wanted, pool.rows * pool.columns > smallestRegion, regions() < largestRegionCount / 2 {
+        if pool.columns > pool.rows { pool.columns /= 2 } else { pool.rows /= 2 }
+      }
+      pool = (evened(pool.rows, layout.height), evened(pool.columns, layout.width))
+      if pool != asked.pool { options["pool"] = "\(pool.rows)x\(pool.columns)" }
+    }
+    let entries = regions() * regions(), kept = max(Int((share * Double(entries)).rounded()), 1)
+    options["sparsity"] = "\(sparsity(keeping: kept, of: entries))"
+    return options
+  }
+
+  /// A region's extent, made less where the axis would end in a region of less than half of it. Means of few tokens
+  /// stand out, so such regions are kept more often than others, and hold less.
+  private static func evened(_ extent: Int, _ length: Int) -> Int {
+    guard length > extent, (1..<(extent + 1) / 2).contains(length % extent) else { return extent }
+    let regions = (length + extent - 1) / extent
+    return (length + regions - 1) / regions
+  }
+
+  /// A sparsity of few digits that keeps `kept` of a head's entries, by the rule of ``patterns``.
+  static func sparsity(keeping kept: Int, of entries: Int) -> Double {
+    guard kept < entries else { return 0 }
+    let cut = entries - kept + 1, middle = (Double(cut) + 0.5) / Double(entries)
+    var scale = 10.0
+    while true {
+      let value = min((middle * scale).rounded() / scale, 1)
+      if Int(value * Double(entries)) == cut { return value }
+      scale *= 10
+    }
+  }
+
   /// A quarter of the steps, as the paper; upstream's timestep thresholds come to 30 % of 50 steps.
   public func defaultDenseSteps(of stepCount: Int) -> Int { (stepCount + 3) / 4 }
   /// As upstream for Wan; for HunyuanVideo it is 2.

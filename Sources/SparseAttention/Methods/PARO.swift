@@ -80,6 +80,25 @@ public struct PAROAttention: GeometricPlanner {
     try PAROCalibrator(PAROCalibrator.Settings(&options, context: context), context: context, executor: executor)
   }
 
+  /// The set of masks whose density is nearest; throws where none is near.
+  public static func options(
+    forDensity density: Double, given: [String: String], context: MethodContext
+  ) throws -> [String: String] {
+    try leaveToTarget(["density"], given)
+    var reader = try OptionReader(given, for: information)
+    let path = try path(reader.text("calibration") ?? "auto", context)
+    let file = try PAROPlanFile(path, context: context, interpolate: reader.flag("interpolate", default: false))
+    let densities = file.table.densities
+    let misses = densities.map { abs(context.layout.density(keptOfVisual: $0) - density) / density }
+    let best = misses.indices.min { misses[$0] < misses[$1] }!
+    guard misses[best] <= AttentionMethods.densityTolerance else {
+      let known = densities.map { "\($0)" }.joined(separator: ", ")
+      throw AttentionError.calibration(
+        path: path, reason: "no masks within 10 % of density \(density), only of \(known) of visual pairs")
+    }
+    return given.merging(["density": "\(densities[best])"]) { $1 }
+  }
+
   private func group(_ site: AttentionSite) -> Int { groups[min(site.call.step, groups.count - 1)] }
 
   public func planKey(_ site: AttentionSite) -> AttentionSite {
@@ -114,7 +133,8 @@ public struct PAROAttention: GeometricPlanner {
   }
 }
 
-/// How a layout is cut for PARO: text before, visual tokens in blocks of one size, the last one shorter, text after.
+/// How a layout is cut for PARO and for random blocks: text before, visual tokens in blocks of one size, the last one
+/// shorter, text after.
 struct PAROBlocks {
   /// Position where each block begins, and where the last one ends.
   let starts: [Int32]

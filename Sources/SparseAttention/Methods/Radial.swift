@@ -50,7 +50,7 @@ public struct RadialAttention: GeometricPlanner {
     if along == .auto { along = layout.frames > 1 ? .frames : .rows }
     self.along = along
     let (size, count) = Self.frames(layout, along)
-    let suited = min(along == .rows ? 32 : 128, max(1 << (size.bitLength - 1), 4))
+    let suited = Self.block(size: size, along)
     let rule = try options.choice("rule", default: RadialBands.Rule.current)
     let decay = try options.number("decay", default: 1, in: 0...1)
     let sink = try options.flag("sink", default: true)
@@ -72,8 +72,13 @@ public struct RadialAttention: GeometricPlanner {
   }
 
   /// Tokens of a frame, and number of frames.
-  private static func frames(_ layout: TokenLayout, _ along: Along) -> (size: Int, count: Int) {
+  static func frames(_ layout: TokenLayout, _ along: Along) -> (size: Int, count: Int) {
     along == .rows ? (layout.width, layout.frames * layout.height) : (layout.frameCount, layout.frames)
+  }
+
+  /// The default edge of a block where frames have `size` tokens.
+  static func block(size: Int, _ along: Along) -> Int {
+    min(along == .rows ? 32 : 128, max(1 << (size.bitLength - 1), 4))
   }
 
   public func planKey(_ site: AttentionSite) -> AttentionSite { site.anywhere }

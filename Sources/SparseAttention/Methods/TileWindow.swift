@@ -89,18 +89,29 @@ struct TileWindow: Hashable, Sendable, Codable, CustomStringConvertible {
     }
   }
 
+  /// Every window whose extents are odd or a whole axis: those that differ in what they keep.
+  static func all(_ layout: TokenLayout, tile: [Int]) -> [TileWindow] {
+    let axes = counts(layout, tile: tile).map { count in Array(stride(from: 1, to: count, by: 2)) + [count] }
+    return axes[0].flatMap { frames in
+      axes[1].flatMap { rows in axes[2].map { TileWindow([frames, rows, $0]) } }
+    }
+  }
+
+  /// How far the window reaches: the sum of its squared extents in tokens. Of windows of one volume the most compact
+  /// has the least.
+  func spread(_ layout: TokenLayout, tile: [Int]) -> Int {
+    let lengths = [layout.frames, layout.height, layout.width]
+    return (0..<3).reduce(0) { sum, axis in
+      let extent = min(extents[axis] * tile[axis], lengths[axis])
+      return sum + extent * extent
+    }
+  }
+
   /// Windows of about equal cost: of all that are odd or a whole axis, at most six whose density is nearest to the one
   /// asked for, none more than one and a half times off, but one at least.
   static func candidates(density: Double, _ layout: TokenLayout, tile: [Int]) -> [TileWindow] {
-    let axes = counts(layout, tile: tile).map { count in Array(stride(from: 1, to: count, by: 2)) + [count] }
-    var windows: [(window: TileWindow, distance: Double)] = []
-    for frames in axes[0] {
-      for rows in axes[1] {
-        for columns in axes[2] {
-          let window = TileWindow([frames, rows, columns])
-          windows.append((window, abs(log(window.density(layout, tile: tile) / density))))
-        }
-      }
+    var windows = all(layout, tile: tile).map { window in
+      (window: window, distance: abs(log(window.density(layout, tile: tile) / density)))
     }
     windows.sort { $0.distance < $1.distance || $0.distance == $1.distance && $0.window < $1.window }
     let near = windows.prefix(6).filter { $0.distance <= log(1.5) }
