@@ -83,7 +83,7 @@ let package = Package(
     .testTarget(
       name: "PipelineTests", dependencies: ["DiffusionPipelines", "SparseAttention", "TestSupport"],
       exclude: ["Fixtures"]),
-    .testTarget(name: "CommandTests", dependencies: ["CommandSupport", "SparseAttention", "TestSupport"]),
+    .testTarget(name: "CommandTests", dependencies: ["CommandSupport", "Schedulers", "SparseAttention", "TestSupport"]),
     .testTarget(name: "RepositoryTests", dependencies: ["TestSupport"]),
   ],
   cxxLanguageStandard: .cxx17

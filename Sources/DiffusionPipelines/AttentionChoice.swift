@@ -130,7 +130,7 @@ extension AttentionChoice {
 
 extension JSONValue {
   /// A number, a text or a truth value as a user writes it in a flag; `nil` for anything else.
-  var plainText: String? {
+  package var plainText: String? {
     switch self {
     case .bool(let value): "\(value)"
     case .integer(let value): "\(value)"
@@ -142,7 +142,7 @@ extension JSONValue {
   }
 
   /// The reverse: a number or a truth value where its text would come back the same, else a text.
-  init(plainText text: String) {
+  package init(plainText text: String) {
     if text == "true" || text == "false" {
       self = .bool(text == "true")
     } else if let value = Int64(text), "\(value)" == text {

@@ -28,7 +28,8 @@ import Testing
       "Schedulers", "Media",
     ],
     "Sweeps": [
-      "Tensors", "Kernels", "TolerantJSON", "SparseAttention", "Schedulers", "Media", "Evaluation", "DiffusionPipelines",
+      "Tensors", "Kernels", "TolerantJSON", "SparseAttention", "Schedulers", "Media", "Evaluation",
+      "DiffusionPipelines",
     ],
     "CommandSupport": [
       "Tensors", "TolerantJSON", "Checkpoints", "Kernels", "DiffusionModels", "Tokenizers", "Schedulers", "Media",
