@@ -84,7 +84,8 @@ let package = Package(
     .testTarget(
       name: "PipelineTests", dependencies: ["DiffusionPipelines", "SparseAttention", "TestSupport"],
       exclude: ["Fixtures"]),
-    .testTarget(name: "CommandTests", dependencies: ["CommandSupport", "SparseAttention", "Sweeps", "TestSupport"]),
+    .testTarget(
+      name: "CommandTests", dependencies: ["CommandSupport", "Schedulers", "SparseAttention", "Sweeps", "TestSupport"]),
     .testTarget(name: "RepositoryTests", dependencies: ["TestSupport"]),
   ],
   cxxLanguageStandard: .cxx17

@@ -55,7 +55,7 @@ struct CalibrationRun {
     case .phase(let name): progress.begin(name)
     case .step(let index, let count): progress.step(index, of: count)
     case .notice(let text): progress.line("note: \(text)")
-    case .density, .preview: break
+    case .density, .preview, .state: break
     }
   }
 }

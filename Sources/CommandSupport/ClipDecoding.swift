@@ -13,8 +13,7 @@ public protocol FrameSink {
 
 extension VideoWriter: FrameSink {}
 
-/// Decodes one clip into its file or its frames. Where writing fails after all the work, the frames are kept elsewhere;
-/// until all is written the final latents lie beside the output.
+/// Decodes one clip into its file or its frames. Where writing fails after all the work, the frames are kept elsewhere.
 struct ClipDecoding {
   let result: PlannedResult
   let denoised: DenoisedResult
@@ -48,23 +47,14 @@ struct ClipDecoding {
   func run(
     with generator: any MediaGenerator, text: [String: String], onEvent: (GenerationEvent) throws -> Bool
   ) throws -> Double {
-    let kept = keepLatents()
     do {
-      let seconds = try decode(with: generator, onEvent: onEvent) { try open(text) }
-      if let kept, kept != result.latents { try? FileManager.default.removeItem(atPath: kept) }
-      return seconds
+      return try decode(with: generator, onEvent: onEvent) { try open(text) }
     } catch let failure as WriteFailure {
       let line = errorLine(for: failure.cause)
       let cause = line.contains(result.output) ? line : "\(result.output): \(line)"
       say("error: \(cause); decoding again to keep the frames")
-      if let folder = try keepFrames(with: generator, onEvent: onEvent) {
-        throw CommandError(.failedWhileRunning, "\(cause); the frames are kept in \(folder)")
-      }
-      let latents = kept.map { "; the final latents are kept as \($0)" } ?? ""
-      throw CommandError(.failedWhileRunning, cause + latents)
-    } catch let stop as GenerationStopped {
-      if let kept { say("note: the final latents are kept as \(kept)") }
-      throw stop
+      let kept = try keepFrames(with: generator, onEvent: onEvent).map { "; the frames are kept in \($0)" } ?? ""
+      throw CommandError(.failedWhileRunning, cause + kept)
     }
   }
 
@@ -122,19 +112,5 @@ struct ClipDecoding {
     var count = 1
     while FileManager.default.fileExists(atPath: path(count)) { count += 1 }
     return path(count)
-  }
-
-  /// Writes the final latents, unless the user has them already: what took longest is safe before decoding begins.
-  /// - Returns: their file; `nil` where it cannot be written.
-  private func keepLatents() -> String? {
-    if let latents = result.latents { return latents }
-    let path = unused { result.beside($0 == 1 ? "latents" : "latents-\($0)", "safetensors") }
-    do {
-      try environment.writeFile(latentsFile(denoised.latents), path)
-      return path
-    } catch {
-      say("note: the final latents cannot be kept beside the output: \(errorLine(for: error))")
-      return nil
-    }
   }
 }

@@ -28,8 +28,9 @@ extension CommandEnvironment {
   ) -> CommandEnvironment {
     let start = ContinuousClock.now
     return CommandEnvironment(
-      writeOutput: { FileHandle.standardOutput.write(Data($0.utf8)) },
-      writeError: { FileHandle.standardError.write(Data($0.utf8)) },
+      // A reader that has gone away is no reason to lose a run.
+      writeOutput: { try? FileHandle.standardOutput.write(contentsOf: Data($0.utf8)) },
+      writeError: { try? FileHandle.standardError.write(contentsOf: Data($0.utf8)) },
       errorIsTerminal: isatty(STDERR_FILENO) == 1 && ProcessInfo.processInfo.environment["TERM"] != "dumb",
       readStandardInput: { try FileHandle.standardInput.readToEnd() ?? Data() },
       processor: .current,
@@ -64,11 +65,11 @@ extension CommandEnvironment {
   }
 
   /// Begins to listen for Ctrl-C, and says once what it does.
-  /// - Parameter unfinished: what is not saved.
+  /// - Parameter unfinished: what becomes of what is not finished.
   public static func listenForStop(unfinished: String) {
     StopSignal.shared.listen {
-      let text = "\nstopping after this step; \(unfinished) is not saved. Ctrl-C again stops now\n"
-      FileHandle.standardError.write(Data(text.utf8))
+      let text = "\nstopping after this step; \(unfinished). Ctrl-C again stops now\n"
+      try? FileHandle.standardError.write(contentsOf: Data(text.utf8))
     }
   }
 

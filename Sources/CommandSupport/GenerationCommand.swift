@@ -13,7 +13,7 @@ protocol GenerationCommand: EnvironmentCommand {
 }
 
 extension GenerationCommand {
-  public var stoppedNote: String? { common.quiet ? nil : "nothing of the unfinished \(Self.kind.rawValue) is saved" }
+  public var stoppedNote: String? { common.quiet ? nil : "--resume goes on with what was saved" }
 
   public func run(in environment: CommandEnvironment) throws -> ExitStatus {
     guard attention.attention != "list" else {

@@ -8,6 +8,9 @@ struct GenerationRun {
   let environment: CommandEnvironment
   let printsJSON: Bool
   let isVerbose: Bool
+  let resumes: Bool
+  /// Seconds between saved states.
+  let checkpointEvery: Double
   private var progress: ProgressPrinter
   private var failures: [FailedResult]
 
@@ -28,6 +31,8 @@ struct GenerationRun {
     self.environment = environment
     printsJSON = output.json
     isVerbose = output.verbose && !output.quiet
+    resumes = output.resume
+    checkpointEvery = output.checkpointEvery ?? 60
     progress = ProgressPrinter(environment, isQuiet: output.quiet)
     failures = plan.failures
   }
@@ -113,6 +118,11 @@ struct GenerationRun {
   private mutating func make(_ result: PlannedResult, number: Int, with generator: any MediaGenerator) throws {
     if environment.stopRequested() { throw GenerationStopped(steps: 0) }
     let request = result.request
+    if resumes, try isMade(result) {
+      progress.line("\(result.output): is there already")
+      if !printsJSON { environment.writeOutput(result.output + "\n") }
+      return
+    }
     let size =
       "\(request.width)x\(request.height)"
       + (plan.kind == .video ? ", \(request.frames) frame\(request.frames == 1 ? "" : "s")" : "")
@@ -121,18 +131,14 @@ struct GenerationRun {
       "\(progress.prefix)seed \(request.seed), \(size), \(request.steps) steps, "
         + "guidance \(request.guidanceScale), \(request.precision.rawValue)")
     let start = environment.now()
-    let denoised = try generator.denoise(request) { event in
-      try handle(event, of: result)
-      return !environment.stopRequested()
+    var keeper = StateKeeper(result, every: checkpointEvery, environment: environment)
+    let record: RunRecord
+    do {
+      record = try finish(result, denoise(result, with: generator, keeping: &keeper), with: generator)
+    } catch {
+      throw try keep(&keeper, result, after: error)
     }
-    // Before decoding: what took longest is safe.
-    if let path = result.latents { try environment.writeFile(latentsFile(denoised.latents), path) }
-    if let path = result.report {
-      let report = AttentionReport(denoised.record, denoised.attention)
-      let bytes = try result.drawsReport ? environment.encodePNG(report.picture(), nil) : report.json()
-      try environment.writeFile(bytes, path)
-    }
-    let record = try finish(result, denoised, with: generator)
+    keeper.remove()
     progress.close()
     let seconds = environment.now() - start
     progress.line("\(result.output): \(fixed(seconds, 1)) s")
@@ -147,6 +153,71 @@ struct GenerationRun {
       frames: isClip ? request.frames : nil, fps: isClip ? request.framesPerSecond : nil, latents: result.latents,
       attentionReport: result.report, runRecord: result.record, seconds: seconds, record: record)
     environment.writeOutput(String(decoding: try RunRecord.encoder().encode(line), as: UTF8.self) + "\n")
+  }
+
+  /// Takes all steps, from a saved state where the user wants to go on, and writes what is known before decoding.
+  private mutating func denoise(
+    _ result: PlannedResult, with generator: any MediaGenerator, keeping keeper: inout StateKeeper
+  ) throws -> DenoisedResult {
+    let state = resumes ? try keeper.read() : nil
+    if let state {
+      progress.line("going on after step \(state.steps) of \(result.request.steps), from \(keeper.path)")
+    } else if keeper.exists {
+      progress.line("note: \(keeper.path) holds a stopped run; --resume would go on with it, this run starts anew")
+    }
+    let denoised = try generator.denoise(result.request, resuming: state) { event in
+      if case .state(let state) = event, let failure = keeper.take(state) { progress.line("note: \(failure)") }
+      try handle(event, of: result)
+      return !environment.stopRequested()
+    }
+    // Before decoding: what took longest is safe. A picture is decoded at once.
+    if result.clip != nil {
+      do { try keeper.save() } catch { progress.line("note: the state cannot be saved: \(errorLine(for: error))") }
+    }
+    if let path = result.latents { try environment.writeFile(latentsFile(denoised.latents), path) }
+    if let path = result.report {
+      let report = AttentionReport(denoised.record, denoised.attention)
+      let bytes = try result.drawsReport ? environment.encodePNG(report.picture(), nil) : report.json()
+      try environment.writeFile(bytes, path)
+    }
+    return denoised
+  }
+
+  /// Whether a result of the same request, weights and arithmetic lies where this one would go.
+  private func isMade(_ result: PlannedResult) throws -> Bool {
+    guard let text = try? recordOfOutput(result), var found = try? RunRecord(json: text, path: result.output) else {
+      return false
+    }
+    (found.request.codec, found.request.crf, found.request.preset) = (nil, nil, nil)
+    let expected = try RunRecord.expected(result.request, plan.folder, plan.geometry, plan.resolveAttention)
+    return found.request == expected.request && found.model == expected.model
+      && found.compute.dtype == expected.compute.dtype
+  }
+
+  private func recordOfOutput(_ result: PlannedResult) throws -> String? {
+    switch result.clip {
+    case nil: return try environment.readRecord(Data(contentsOf: URL(fileURLWithPath: result.output)))
+    case .file where !FileManager.default.fileExists(atPath: result.output): return nil
+    case .file, .frames: return try result.record.map { try String(contentsOfFile: $0, encoding: .utf8) }
+    }
+  }
+
+  /// Saves what there is of a run that ended early.
+  /// - Returns: the error to report.
+  private mutating func keep(
+    _ keeper: inout StateKeeper, _ result: PlannedResult, after error: any Error
+  ) throws -> any Error {
+    if let error = error as? PipelineError, case .notFinite = error { return error }
+    do {
+      guard let steps = try keeper.save() else { return error }
+      progress.line("\(steps) of \(result.request.steps) steps are saved in \(keeper.path)")
+      let settings = RunRecord(request: result.request, folder: plan.folder, geometry: plan.geometry).request
+      let command = try settings.shellCommand(program: "generate-\(plan.kind.rawValue)")
+      progress.line("to go on: \(command) --output \(shellQuoted(result.output)) --resume")
+    } catch let failure {
+      progress.line("note: the state cannot be saved: \(errorLine(for: failure))")
+    }
+    return error
   }
 
   /// Decodes a result and writes its picture or clip.
@@ -199,6 +270,7 @@ struct GenerationRun {
     switch event {
     case .phase(let name): progress.begin(name)
     case .density(let density): progress.density = density
+    case .state: break
     case .step(let index, let count): progress.step(index, of: count)
     case .notice(let text): progress.line("note: \(text)")
     case .preview(let picture, let index):

@@ -15,6 +15,15 @@ public struct OutputArguments: ParsableArguments {
       "Where previews go; %04d counts steps. (default: the output's name with -preview)", valueName: "file.png"))
   public var previewPath: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "Seconds between saved states of a run, beside its output; 0 saves after every step. (default: 60)",
+      valueName: "seconds"))
+  public var checkpointEvery: Double?
+
+  @Flag(help: "Go on from the saved state of a stopped run; results that are there already are not made again.")
+  public var resume = false
+
   @Flag(inversion: .prefixedNo, help: "Write how a result was made into its file, or not. (default: --metadata)")
   public var metadata: Bool?
 

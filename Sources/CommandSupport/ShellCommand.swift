@@ -9,14 +9,15 @@ extension RunRecord.Settings {
     let flags = FlagValues.keys.compactMap { key -> String? in
       guard let value = values[key], let text = value.plainText else { return nil }
       let name = key.replacing("_", with: "-")
-      guard case .bool(let isOn) = value else { return "--\(name) \(Self.quoted(text))" }
+      guard case .bool(let isOn) = value else { return "--\(name) \(shellQuoted(text))" }
       return isOn ? "--\(name)" : "--no-\(name)"
     }
     return ([program] + flags).joined(separator: " ")
   }
+}
 
-  private static func quoted(_ text: String) -> String {
-    let isPlain = text.wholeMatch(of: #/[A-Za-z0-9_.\/:=,@%+-]+/#) != nil
-    return isPlain ? text : "'" + text.replacing("'", with: "'\\''") + "'"
-  }
+/// A word for a POSIX shell.
+func shellQuoted(_ text: String) -> String {
+  let isPlain = text.wholeMatch(of: #/[A-Za-z0-9_.\/:=,@%+-]+/#) != nil
+  return isPlain ? text : "'" + text.replacing("'", with: "'\\''") + "'"
 }

@@ -93,8 +93,9 @@ struct SweepPlan {
     for name in made.left { notices.append("\(name) left out: \(first.width)x\(first.height) is too small for it") }
     sweep = Sweep(
       header: SweepResults.Header(
-        pipeline: folder.path, pipelineClass: folder.kind.rawValue, modelHash: modelHash,
-        tokenGrid: geometry.tokenGrid(of: first), layers: geometry.transformer.layers,
+        pipeline: folder.path, pipelineClass: folder.kind.rawValue, modelHash: modelHash, width: first.width,
+        height: first.height, frames: first.frames, tokenGrid: geometry.tokenGrid(of: first),
+        layers: geometry.transformer.layers,
         heads: geometry.transformer.heads, cpu: environment.cpu, threads: threads, version: tesseraVersion,
         metrics: made.metrics.listing),
       groups: groups)

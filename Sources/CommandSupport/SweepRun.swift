@@ -58,7 +58,7 @@ struct SweepRun {
     case .generation(.step(let index, let count)): progress.step(index, of: count)
     case .generation(.density(let density)): progress.density = density
     case .generation(.notice(let text)): progress.line("note: \(text)")
-    case .generation(.preview): break
+    case .generation(.preview), .generation(.state): break
     case .ran: finished += 1
     case .controlPassed(let cell): progress.line("\(cell.folder): equals dense attention, as it must")
     case .measured: break

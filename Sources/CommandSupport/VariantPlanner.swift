@@ -33,9 +33,6 @@ final class VariantPlanner {
   private let folder: PipelineFolder
   private(set) var notices: [String] = []
 
-  /// A reached density this much off the wanted one, relatively, is said.
-  private static let tolerance = 0.1
-
   init(spec: SweepSpec, resolveAttention: AttentionResolver, folder: PipelineFolder) {
     (self.spec, self.resolveAttention, self.folder) = (spec, resolveAttention, folder)
   }
@@ -59,10 +56,16 @@ final class VariantPlanner {
   private func methods(
     _ method: SweepSpec.Method, _ request: GenerationRequest, isFirst: Bool
   ) throws -> [PlannedVariant] {
-    let given = try AttentionChoice(parsing: method.attention)
+    var given = try AttentionChoice(parsing: method.attention)
     let compression = try method.kvCompression.map { try KeyValueCompression(parsing: $0) }
+    var densities: [Double?] = (method.densities ?? spec.densities ?? []).map(Optional.some)
+    if let own = given.options.removeValue(forKey: AttentionMethods.densityOption) {
+      guard let text = own.plainText, let density = Double(text) else {
+        throw CommandError.usage("\(method.attention): expected a number at density")
+      }
+      densities = [density]
+    }
     let family = method.family ?? Self.family(given, compression)
-    let densities: [Double?] = (method.densities ?? spec.densities ?? []).map(Optional.some)
     let isDense = try resolveAttention.methods.information(given.method) == nil
     var all: [PlannedVariant] = []
     for density in densities.isEmpty || isDense ? [nil] : densities {
@@ -97,7 +100,7 @@ final class VariantPlanner {
       given.method, options: given.optionTexts(), density: density, context: context)
     var choice = given
     choice.options = options.mapValues(JSONValue.init(plainText:))
-    if saysMisses, let reached, abs(reached - density) > Self.tolerance * density {
+    if saysMisses, let reached, abs(reached - density) > AttentionMethods.densityTolerance * density {
       notices.append(
         "\(given.method): density \(density) cannot be had on this grid; the nearest is \(fixed(reached, 3)) "
           + "(\(choice.text))")

@@ -13,7 +13,8 @@ struct DenoisingLoop {
   }
 
   private var scheduler: any Scheduler
-  private var random: any RandomSource
+  /// Where later noise comes from, as it stands.
+  private(set) var random: any RandomSource
   private let predict: (_ input: Tensor, _ timestep: Float, _ step: Int) throws -> Tensor
   private var next = 0
   /// Latents `[B, C, H, W]`, at the noise level of the next step.
@@ -32,6 +33,21 @@ struct DenoisingLoop {
     self.random = random
     self.predict = predict
     latents = scheduler.initialNoiseScale == 1 ? noise : scaled(noise, by: scheduler.initialNoiseScale)
+  }
+
+  /// What the solver carries to the next step.
+  var solver: SolverState { scheduler.savedState }
+
+  /// Goes on after the steps of an interrupted run of the same request.
+  mutating func resume(_ state: RunState) throws {
+    guard state.latents.shape == latents.shape, (0...count).contains(state.steps) else {
+      throw PipelineError.badRequest(
+        "the saved state is of another run: expected latents \(latents.shape) in \(count) steps, found "
+          + "\(state.latents.shape) after \(state.steps)")
+    }
+    try scheduler.restore(state.solver)
+    try random.restore(encoded: state.random)
+    (latents, next) = (state.latents, state.steps)
   }
 
   /// Steps in all.

@@ -37,9 +37,9 @@ public final class DiffusionGenerator: MediaGenerator {
   }
 
   public func denoise(
-    _ request: GenerationRequest, onEvent: (GenerationEvent) throws -> Bool
+    _ request: GenerationRequest, resuming state: RunState?, onEvent: (GenerationEvent) throws -> Bool
   ) throws -> DenoisedResult {
-    try denoise(request, noise: nil, onEvent: onEvent)
+    try denoise(request, noise: nil, resuming: state, onEvent: onEvent)
   }
 
   public func denoise(
@@ -48,44 +48,52 @@ public final class DiffusionGenerator: MediaGenerator {
     let scheduler = try makeScheduler(request)
     try prepare([request], onEvent: onEvent)
     MemoryBlock.releaseKept()
-    return try denoised(request, scheduler, noise: nil, engine, PhaseClock(), onEvent).latents
+    return try denoised(
+      request, scheduler, noise: nil, engine, PhaseClock(), resuming: nil, onEvent, onStep: { _, _ in }
+    ).latents
   }
 
   /// - Parameter noise: initial noise in place of what the seed would draw, for tests.
   package func denoise(
-    _ request: GenerationRequest, noise given: Tensor?, onEvent: (GenerationEvent) throws -> Bool
+    _ request: GenerationRequest, noise given: Tensor?, resuming state: RunState? = nil,
+    onEvent: (GenerationEvent) throws -> Bool
   ) throws -> DenoisedResult {
-    var record = RunRecord(request: request, folder: folder, geometry: geometry)
     let clock = PhaseClock()
+    var record = try RunRecord.expected(request, folder, geometry, resolveAttention)
     let resolved = try resolveAttention(request)
     let attention = resolved.engine(request.precision)
     let sampler = request.wantsAttentionPatterns ? PatternSampler(watching: attention, of: resolved.context) : nil
     let scheduler = try makeScheduler(request)
     record.scheduler = RunRecord.SchedulerUsed(
       className: type(of: scheduler).className, config: try folder.rawConfig(of: "scheduler"))
+    try state?.check(against: record)
+    attention.resume(with: AttentionStatistics(state?.attention ?? []))
 
-    try prepare([request], onEvent: onEvent)
+    if state?.steps != request.steps { try prepare([request], onEvent: onEvent) }
     MemoryBlock.releaseKept()
     clock.end("text")
 
     let dropsPairs = resolved.method != nil || resolved.compression != nil
-    let (latents, noise) = try denoised(request, scheduler, noise: given, attention, clock) { event in
+    let (latents, noise) = try denoised(request, scheduler, noise: given, attention, clock, resuming: state) { event in
       if case .step = event, dropsPairs { _ = try onEvent(.density(attention.statistics.runDensity)) }
       return try onEvent(event)
+    } onStep: { loop, steps in
+      let state = try RunState(
+        record, steps: steps, latents: loop.latents, solver: loop.solver, random: loop.random,
+        attention: attention.statistics.records)
+      _ = try onEvent(.state(state))
     }
     // The transformer is gone by now unless it is kept, and its memory with it.
     MemoryBlock.releaseKept()
 
     let statistics = attention.statistics
-    record.complete(resolved, statistics)
+    record.measured(statistics)
     record.noise.sha256 = sha256(noise)
     record.seconds = clock.seconds.merging([
       "attention": statistics.computeSeconds, "attention plans": statistics.planSeconds,
     ]) { $1 }
     record.peakMemoryBytes = clock.peakMemory
-    record.compute.cpu = Processor.level.description
     record.compute.threads = ThreadPool.shared.threads
-    record.model.weights = try resolveAttention.weights.all()
     return DenoisedResult(
       request: request, latents: latents, record: record,
       attention: AttentionTrace(statistics, samples: sampler?.samples ?? []))
@@ -106,23 +114,33 @@ public final class DiffusionGenerator: MediaGenerator {
   /// Loads the transformer, draws the noise and takes all steps: the final latents and the noise, `[1, C, H, W]`.
   private func denoised(
     _ request: GenerationRequest, _ scheduler: any Scheduler, noise given: Tensor?, _ attention: any AttentionEngine,
-    _ clock: PhaseClock, _ onEvent: (GenerationEvent) throws -> Bool
+    _ clock: PhaseClock, resuming state: RunState?, _ onEvent: (GenerationEvent) throws -> Bool,
+    onStep: (DenoisingLoop, Int) throws -> Void
   ) throws -> (latents: Tensor, noise: Tensor) {
-    let predictor = try loadPredictor(request, onEvent)
-    defer { if !keepsModels { self.predictor = nil } }
-    clock.end("load transformer")
-
     var random: any RandomSource =
       request.noise == .torch ? TorchRandom(seed: request.seed) : PhiloxRandom(seed: request.seed)
     let drawn = random.normal(geometry.noiseShape(of: request, isVideo: folder.kind.isVideo))
     let noise = given ?? drawn
+    if let state, state.steps == request.steps {
+      guard state.latents.shape == noise.shape else {
+        throw PipelineError.badRequest(
+          "the saved state is of another run: expected latents \(noise.shape), found \(state.latents.shape)")
+      }
+      return (state.latents, noise)
+    }
+
+    let predictor = try loadPredictor(request, onEvent)
+    defer { if !keepsModels { self.predictor = nil } }
+    clock.end("load transformer")
 
     _ = try onEvent(.phase("denoise"))
     var loop = DenoisingLoop(
       scheduler, noise: noise, random: random,
       predict: predictor.guided(request, texts: conditioner?.embeddings(request) ?? [], attention: attention))
+    if let state { try loop.resume(state) }
     while let step = try loop.step() {
       let number = step.index + 1, isLast = number == loop.count
+      try onStep(loop, number)
       let goesOn = try onEvent(.step(index: number, count: loop.count))
       if let every = request.previewEvery, number % every == 0, !isLast {
         _ = try onEvent(.preview(try preview(of: step.latents, request), index: number))

@@ -139,6 +139,8 @@ public enum GenerationEvent: Sendable {
   case step(index: Int, count: Int)
   /// The share of query-key pairs that self-attention has kept so far; said before the step it belongs to.
   case density(Double)
+  /// The run after the step that is reported next: enough to go on from there.
+  case state(RunState)
   /// A decision or an oddity the user should know of.
   case notice(String)
   /// The picture so far, after step `index`, which counts from 1.
@@ -161,12 +163,15 @@ public protocol MediaGenerator: AnyObject {
   /// Whether models stay loaded between results: for batches, where they fit together.
   var keepsModels: Bool { get set }
 
-  /// Does in one pass what several requests share, such as encoding their texts. Optional: ``denoise(_:onEvent:)``
+  /// Does in one pass what several requests share, such as encoding their texts. Optional: ``denoise(_:resuming:onEvent:)``
   /// does for itself what has not been done.
   func prepare(_ requests: [GenerationRequest], onEvent: (GenerationEvent) throws -> Bool) throws
 
   /// Encodes the text, draws the noise and takes all steps.
-  func denoise(_ request: GenerationRequest, onEvent: (GenerationEvent) throws -> Bool) throws -> DenoisedResult
+  /// - Parameter state: an interrupted run of the same request, to go on from; one of another request is refused.
+  func denoise(
+    _ request: GenerationRequest, resuming state: RunState?, onEvent: (GenerationEvent) throws -> Bool
+  ) throws -> DenoisedResult
 
   /// Decodes what denoising made.
   /// - Parameter onFrame: receives the picture, or a clip's frames in order as they are made; an error it throws ends
@@ -186,6 +191,13 @@ public protocol MediaGenerator: AnyObject {
 }
 
 extension MediaGenerator {
+  /// Encodes the text, draws the noise and takes all steps.
+  public func denoise(
+    _ request: GenerationRequest, onEvent: (GenerationEvent) throws -> Bool
+  ) throws -> DenoisedResult {
+    try denoise(request, resuming: nil, onEvent: onEvent)
+  }
+
   /// Makes one image, or one clip.
   /// - Parameter onFrame: receives a clip's frames in order; the result holds the first.
   public func generate(

@@ -1,5 +1,6 @@
 import DiffusionModels
 import Foundation
+import Kernels
 import SparseAttention
 import Tensors
 import TolerantJSON
@@ -158,8 +159,19 @@ extension RunRecord {
       width: request.width, height: request.height, modelWidth: request.modelWidth, modelHeight: request.modelHeight)
   }
 
-  /// Fills in what the attention of a run resolved to, and what it kept.
-  mutating func complete(_ resolved: ResolvedAttention, _ statistics: AttentionStatistics) {
+  /// All of a run's record that is known before it begins: weights, arithmetic and resolved attention included.
+  package static func expected(
+    _ request: GenerationRequest, _ folder: PipelineFolder, _ geometry: ModelGeometry, _ resolve: AttentionResolver
+  ) throws -> RunRecord {
+    var record = RunRecord(request: request, folder: folder, geometry: geometry)
+    record.complete(try resolve(request))
+    record.compute.cpu = Processor.level.description
+    record.model.weights = try resolve.weights.all()
+    return record
+  }
+
+  /// Fills in what the attention of a run resolved to.
+  mutating func complete(_ resolved: ResolvedAttention) {
     let choice = resolved.choice
     if resolved.method != nil {
       request.attention = choice.text
@@ -168,6 +180,10 @@ extension RunRecord {
     attention.options = choice.options
     attention.kvCompression = resolved.compression
     (attention.denseSteps, attention.denseLayers) = (choice.denseSteps, choice.denseLayers)
+  }
+
+  /// Fills in what attention kept.
+  mutating func measured(_ statistics: AttentionStatistics) {
     attention.density = statistics.sparseDensity ?? statistics.runDensity
     attention.runDensity = statistics.runDensity
   }

@@ -174,6 +174,9 @@ public struct DPMSolverMultistepScheduler: Scheduler {
     return update(sample, at: index, order: min(available, stepOrder(at: index)), noise: noise)
   }
 
+  public var savedState: SolverState { history.state }
+  public mutating func restore(_ state: SolverState) throws { try history.restore(state, for: Self.self) }
+
   /// The order wanted of a step, before the start-up of the history limits it.
   private func stepOrder(at index: Int) -> Int {
     let isShort = lowersOrderAtEnd && timesteps.count < 15

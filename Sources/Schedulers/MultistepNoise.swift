@@ -54,8 +54,8 @@ struct PredictionConversion: Sendable {
 /// Recent quantities of a multistep solver, and the rule that steps follow each other.
 struct MultistepHistory: Sendable {
   /// Newest last, at most as many as the solver's order.
-  private(set) var outputs: [Tensor] = []
-  private var nextIndex: Int?
+  var outputs: [Tensor] = []
+  var nextIndex: Int?
   let capacity: Int
 
   init(capacity: Int) { self.capacity = capacity }

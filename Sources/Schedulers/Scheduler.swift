@@ -71,6 +71,10 @@ public protocol Scheduler: Sendable {
     _ prediction: Tensor, at index: Int, sample: Tensor, random: inout some RandomSource
   ) throws -> Tensor
 
+  /// What the solver carries to the next step, and the way back; a run goes on at the index after the one last stepped.
+  var savedState: SolverState { get }
+  mutating func restore(_ state: SolverState) throws
+
   /// A clean sample brought to the noise level at which step `index` begins. All tensors `[B, C, ...]`.
   func addNoise(_ noise: Tensor, to original: Tensor, at index: Int) -> Tensor
 }

@@ -159,6 +159,25 @@ public struct UniPCMultistepScheduler: Scheduler {
     return update(corrected, from: index, order: stepOrder, correctingWith: nil)
   }
 
+  /// The history's, then the last corrected sample and its order.
+  public var savedState: SolverState {
+    var state = history.state
+    state.tensors += [last?.sample].compactMap { $0 }
+    state.numbers.append(last?.order ?? 0)
+    return state
+  }
+
+  public mutating func restore(_ state: SolverState) throws {
+    guard let order = state.numbers.last, (0...self.order).contains(order), order == 0 || !state.tensors.isEmpty else {
+      throw Self.invalid("a saved state of another solver")
+    }
+    var own = state
+    own.numbers.removeLast()
+    last = order > 0 ? (own.tensors.removeLast(), order) : nil
+    guard order <= own.tensors.count else { throw Self.invalid("a saved state of another solver") }
+    try history.restore(own, for: Self.self)
+  }
+
   /// One step from `sample` at `index` to the next noise level: the predictor (UniP), or, when the output at the next
   /// level is known, the corrector (UniC).
   private func update(_ sample: Tensor, from index: Int, order: Int, correctingWith next: Tensor?) -> Tensor {

@@ -37,6 +37,9 @@ public final class PlannedAttention: AttentionEngine {
     self.denseLayers = denseLayers ?? method?.defaultDenseLayers ?? 0
   }
 
+  /// Goes on with the statistics of an interrupted run.
+  public func resume(with statistics: AttentionStatistics) { self.statistics = statistics }
+
   /// Dense attention.
   public convenience init(precision: Precision) {
     self.init(nil, executor: BlockSparseExecutor(precision), stepCount: 1)

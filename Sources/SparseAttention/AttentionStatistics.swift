@@ -33,7 +33,8 @@ public struct AttentionRecord: Sendable, Hashable, Codable {
 public struct AttentionStatistics: Sendable, Hashable {
   public private(set) var records: [AttentionRecord] = []
 
-  public init() {}
+  /// - Parameter records: of an interrupted run.
+  public init(_ records: [AttentionRecord] = []) { self.records = records }
   mutating func add(_ record: AttentionRecord) { records.append(record) }
 
   /// Share of query-key pairs kept over records; `nil` for none.

@@ -62,7 +62,8 @@ public struct SweepFolder: Sendable {
       throw SweepError.otherSweep(folder: url.relativePath, what: what, expected: expected, found: found)
     }
     try check("pipeline class", expected.pipelineClass, found.pipelineClass)
-    try check("token grid", "\(expected.tokenGrid)", "\(found.tokenGrid)")
+    func size(_ header: SweepResults.Header) -> String { "\(header.width)x\(header.height), \(header.frames) frames" }
+    try check("size", size(expected), size(found))
     try check("model", expected.modelHash, found.modelHash)
   }
 

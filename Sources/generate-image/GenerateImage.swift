@@ -7,7 +7,7 @@ import Foundation
 enum GenerateImage {
   static func main() {
     let environment = CommandEnvironment.live { try makeGenerator($0, options: $1) }
-    CommandEnvironment.listenForStop(unfinished: "the unfinished picture")
+    CommandEnvironment.listenForStop(unfinished: "what was done is saved")
     exit(GenerateImageCommand.execute(environment: environment))
   }
 }

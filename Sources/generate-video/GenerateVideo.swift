@@ -7,7 +7,7 @@ import Foundation
 enum GenerateVideo {
   static func main() {
     let environment = CommandEnvironment.live { try makeGenerator($0, options: $1) }
-    CommandEnvironment.listenForStop(unfinished: "the unfinished clip")
+    CommandEnvironment.listenForStop(unfinished: "what was done is saved")
     exit(GenerateVideoCommand.execute(environment: environment))
   }
 }

@@ -7,7 +7,7 @@ import Foundation
 enum SweepAttention {
   static func main() {
     let environment = CommandEnvironment.live { try makeGenerator($0, options: $1) }
-    CommandEnvironment.listenForStop(unfinished: "what was gathered")
+    CommandEnvironment.listenForStop(unfinished: "finished cells are kept")
     exit(SweepAttentionCommand.execute(environment: environment))
   }
 }

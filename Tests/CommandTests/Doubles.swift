@@ -2,6 +2,7 @@ import CommandSupport
 import DiffusionPipelines
 import Foundation
 import Media
+import Schedulers
 import SparseAttention
 import Tensors
 import TestSupport
@@ -117,6 +118,7 @@ final class FakeGenerator: MediaGenerator {
   var requests: [GenerationRequest] = []
   /// Prompts that fail.
   var failing: Set<String> = []
+  var emitsStates = false
   var keepsModels = false
   var prepared: [Int] = []
 
@@ -133,20 +135,27 @@ final class FakeGenerator: MediaGenerator {
   }
 
   func denoise(
-    _ request: GenerationRequest, onEvent: (GenerationEvent) throws -> Bool
+    _ request: GenerationRequest, resuming state: RunState?, onEvent: (GenerationEvent) throws -> Bool
   ) throws -> DenoisedResult {
     requests.append(request)
     if failing.contains(request.prompt) { throw PipelineError.badData(path: "fake", reason: "asked to fail") }
     _ = try onEvent(.phase("denoise"))
-    for step in 1...request.steps {
+    let latents = Tensor([1, 1, 1, 2], [1, -2])
+    let record = RunRecord(request: request, folder: folder, geometry: geometry)
+    for step in (state?.steps ?? 0) + 1..<request.steps + 1 {
+      if emitsStates {
+        _ = try onEvent(
+          .state(
+            RunState(
+              record, steps: step, latents: latents, solver: SolverState(), random: TorchRandom(seed: 0), attention: [])
+          ))
+      }
       guard try onEvent(.step(index: step, count: request.steps)) else { throw GenerationStopped(steps: step) }
       if let every = request.previewEvery, step % every == 0 {
         _ = try onEvent(.preview(Self.frame(0, of: request), index: step))
       }
     }
-    return DenoisedResult(
-      request: request, latents: Tensor([1, 1, 1, 2], [1, -2]),
-      record: RunRecord(request: request, folder: folder, geometry: geometry))
+    return DenoisedResult(request: request, latents: latents, record: record)
   }
 
   /// Every pixel of a frame is seven more than its number.
@@ -202,6 +211,8 @@ final class FakeWorld {
   var videoBreaksAfter: Int?
   var lacksEncoder = false
   var methods = AttentionMethods.toys
+  /// Whether runs that make nothing report states that can be saved; each asks the clock.
+  var emitsStates = false
   var generator: FakeGenerator?
   /// Whether pictures are drawn by the pipeline itself.
   var isReal = false
@@ -226,6 +237,7 @@ final class FakeWorld {
       guard !self.isReal else { return try makeGenerator(folder, options: options, methods: self.methods) }
       let generator = try FakeGenerator(folder)
       generator.failing = self.failing
+      generator.emitsStates = self.emitsStates
       self.generator = generator
       return generator
     }

@@ -19,7 +19,7 @@ import Testing
 
   static let fixtures = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
     .appendingPathComponent("PipelineTests/Fixtures").path
-  private let images = fixtures + "/toy-pixart-sigma", clips = fixtures + "/toy-wan"
+  private let images = fixtures + "/toy-pixart-sigma", videos = fixtures + "/toy-wan"
 
   private func run(_ arguments: String...) -> Int32 {
     world.run(SweepAttentionCommand.self, arguments)
@@ -53,14 +53,14 @@ import Testing
     for cell in role(.method) + role(.baseline) {
       #expect(cell.metrics.keys.sorted() == ["flip", "latents-l2", "psnr", "ssim"])
       #expect(cell.metrics["latents-l2"]! > 0 && cell.densities.run < 1 && cell.cost.stepSeconds.count == 2)
-      #expect(abs(cell.densities.sparseCalls - cell.variant.targetDensity!) < 0.1)
+      #expect(abs(cell.densities.sparseCalls - cell.variant.targetDensity!) < 0.16)
       #expect(cell.cost.denoiseFLOPs < role(.dense)[0].cost.denoiseFLOPs)
     }
     #expect(world.errors.contains("ms-ssim left out") && world.errors.contains("equals dense attention"))
     #expect(Set(cells.map(\.cost.process)).count == 1)
     #expect(results.header.metrics.first { $0.name == "psnr" }?.higherIsBetter == true)
     // The command of a cell makes its picture.
-    let cell = role(.method)[3]
+    let cell = try #require(role(.method).first { $0.promptIndex == 1 })
     let words = try shellWords(cell.command)
     #expect(words[0] == "generate-image" && words.contains("two trees"))
     #expect(world.run(Array(words.dropFirst()) + ["-o", folder.path("again.png"), "--no-metadata"]) == 0)
@@ -166,7 +166,7 @@ import Testing
   @Test func clips() throws {
     let file = try folder.write(
       """
-      {"pipeline": "\(clips)", "prompts": ["a red cube"], "sampling": {"steps": 2, "num_frames": 5, "size": "64x64"},
+      {"pipeline": "\(videos)", "prompts": ["a red cube"], "sampling": {"steps": 2, "num_frames": 5, "size": "64x64"},
        "methods": ["radial:block=16"], "densities": [0.5], "controls": false}
       """, to: "clips.json")
     #expect(run("run", "--spec", file, "-o", folder.path("c")) == 0, "\(world.errors)")
@@ -199,10 +199,9 @@ import Testing
   ])
   func badSpecs(text: String, status: Int32, word: String) throws {
     let file = try folder.write(text, to: "bad.json")
-    let model = text.contains("pipeline") ? [] : ["-m", images]
+    let more = (text.contains("pipeline") ? [] : ["-m", images]) + (text.contains("prompts_file") ? [] : ["-p", "x"])
     let code = world.run(
-      SweepAttentionCommand.self,
-      ["run", "--spec", file, "-p", "x", "--size", "128x128", "-o", folder.path("s")] + model)
+      SweepAttentionCommand.self, ["run", "--spec", file, "--size", "128x128", "-o", folder.path("s")] + more)
     #expect(code == status && world.errors.contains(word), "\(code): \(world.errors)")
     #expect(world.errors.split(separator: "\n").count == 1 && !folder.contains("s"))
   }
@@ -212,7 +211,7 @@ import Testing
     #expect(run("run", "--spec", file, "-o", folder.path("s")) == 0, "\(world.errors)")
     let before = try quality("s")
     #expect(run("run", "--spec", file, "--size", "64x64", "-o", folder.path("s")) == 65)
-    #expect(world.errors.contains("token grid"))
+    #expect(world.errors.contains("another size"))
     #expect(try quality("s") == before)
   }
 }

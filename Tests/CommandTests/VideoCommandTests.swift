@@ -149,30 +149,33 @@ import Testing
   }
 
   @Test(arguments: [2, 5]) func framesSurviveTheEncoder(breaksAfter count: Int) throws {
+    world.emitsStates = true
     world.videoBreaksAfter = count
     #expect(run("-p", "x", "--frames", "5", "-o", folder.path("a.mp4")) == 74)
     #expect(world.errors.contains("No space left") && world.errors.contains("the frames are kept in"))
     let found = try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted()
-    #expect(found == ["a-frames", "a-latents.safetensors"] && world.output.isEmpty)
+    #expect(found == ["a-frames", "a-state.safetensors"] && world.output.isEmpty)
     #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path("a-frames")).count == 5)
   }
 
   @Test func framesSurviveAFullDisk() throws {
+    world.emitsStates = true
     world.videoBreaksAfter = 1
     world.unwritableFolders = [folder.path]
     #expect(run("-p", "x", "--frames", "5", "-o", folder.path("a.mp4")) == 74)
     let kept = try #require(world.errors.firstMatch(of: #/frames are kept in (\S+)/#)?.1)
-    #expect(kept.contains("tessera-rescued") && world.errors.contains("cannot be kept beside the output"))
+    #expect(kept.contains("tessera-rescued") && world.errors.contains("the state cannot be saved"))
     #expect(try FileManager.default.contentsOfDirectory(atPath: String(kept)).count == 5)
     try FileManager.default.removeItem(atPath: String(kept))
     #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path).isEmpty)
   }
 
-  @Test func stoppedWhileDecodingKeepsTheLatents() throws {
-    world.stopAfter = 55
+  @Test func stoppedWhileDecodingKeepsTheState() throws {
+    world.emitsStates = true
+    world.stopAfter = 106
     #expect(run("-p", "x", "--frames", "9", "-o", folder.path("a.mp4")) == 130, "\(world.errors)")
-    #expect(world.errors.contains("final latents are kept as"))
-    #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == ["a-latents.safetensors"])
+    #expect(world.errors.contains("50 of 50 steps are saved in"))
+    #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == ["a-state.safetensors"])
   }
 
   /// The whole walk with the toy's own weights, sparse and dense, the same bytes each time and for any thread count.

@@ -106,6 +106,8 @@ public struct SweepResults: Sendable {
   public struct Header: Sendable, Hashable, Codable {
     /// The folder as it was given, its class, and what names the transformer's weights.
     public var pipeline: String, pipelineClass: String, modelHash: String
+    /// Of a result, in pixels, and of a clip.
+    public var width: Int, height: Int, frames: Int
     /// Frames, height and width in tokens; layers and heads of the transformer.
     public var tokenGrid: [Int], layers: Int, heads: Int
     /// The kernels' code path, threads and the program's version.
@@ -119,9 +121,11 @@ public struct SweepResults: Sendable {
     }
 
     public init(
-      pipeline: String, pipelineClass: String, modelHash: String = "", tokenGrid: [Int], layers: Int, heads: Int,
-      cpu: String, threads: Int, version: String, metrics: [Metric]
+      pipeline: String, pipelineClass: String, modelHash: String = "", width: Int = 0, height: Int = 0,
+      frames: Int = 1, tokenGrid: [Int], layers: Int, heads: Int, cpu: String, threads: Int, version: String,
+      metrics: [Metric]
     ) {
+      (self.width, self.height, self.frames) = (width, height, frames)
       (self.pipeline, self.pipelineClass, self.modelHash) = (pipeline, pipelineClass, modelHash)
       self.tokenGrid = tokenGrid
       (self.layers, self.heads, self.cpu, self.threads) = (layers, heads, cpu, threads)

@@ -1,0 +1,94 @@
+import DiffusionPipelines
+import Foundation
+import SparseAttention
+import Tensors
+import TestSupport
+import Testing
+
+/// Runs that stop after a step and go on from a file in another generator give the same latents, bit for bit.
+@Suite(.serialized) struct ResumeTests {
+  private func generator(_ name: String) throws -> DiffusionGenerator {
+    let folder = PipelineParityTests.folder.appendingPathComponent(name)
+    return try makeGenerator(PipelineFolder(path: folder.path), options: GeneratorOptions(threads: 2))
+  }
+
+  private func request(_ name: String, scheduler: String?) -> GenerationRequest {
+    var request = GenerationRequest(
+      width: 64, height: 64, steps: 6, guidanceScale: 3, seed: 5, maxSequenceLength: 16)
+    request.prompt = "a red cube"
+    request.scheduler = scheduler
+    if name == "toy-wan" {
+      (request.width, request.height, request.modelWidth, request.modelHeight, request.frames) = (32, 32, 32, 32, 5)
+    }
+    return request
+  }
+
+  @Test(
+    arguments: [
+      ("toy-pixart-sigma", nil), ("toy-pixart-sigma", "ddpm"), ("toy-pixart-sigma", "lcm"),
+      ("toy-pixart-sigma", "unipc"),
+      ("toy-pixart-sigma", "euler"), ("toy-wan", nil), ("toy-wan", "flow-euler"),
+    ] as [(String, String?)])
+  func goingOnGivesTheSameLatents(name: String, scheduler: String?) throws {
+    var request = request(name, scheduler: scheduler)
+    request.attention = try AttentionChoice(parsing: "draft:pool=2x2,sparsity=0.5")
+    var states: [RunState] = []
+    let whole = try generator(name).denoise(request) { event in
+      if case .state(let state) = event { states.append(state) }
+      return true
+    }
+    #expect(states.map(\.steps) == Array(1...6))
+    let file = FileManager.default.temporaryDirectory.appendingPathComponent("state-\(UUID().uuidString).safetensors")
+    defer { try? FileManager.default.removeItem(at: file) }
+    for state in states {
+      try Data(state.bytes()).write(to: file)
+      let read = try RunState(contentsOf: file)
+      var taken = 0
+      let rest = try generator(name).denoise(request, resuming: read) { event in
+        if case .state = event { taken += 1 }
+        return true
+      }
+      #expect(taken == 6 - state.steps)
+      #expect(rest.latents == whole.latents, "after step \(state.steps)")
+      #expect(rest.record.attention.density == whole.record.attention.density)
+      #expect(rest.record.noise == whole.record.noise)
+    }
+  }
+
+  @Test func statesOfOtherRunsAreRefused() throws {
+    var state: RunState?
+    let request = request("toy-pixart-sigma", scheduler: nil)
+    _ = try generator("toy-pixart-sigma").denoise(request) { event in
+      if case .state(let now) = event { state = state ?? now }
+      return true
+    }
+    let first = try #require(state)
+    func expectRefusal(_ word: String, _ name: String = "toy-pixart-sigma", _ change: (inout GenerationRequest) -> Void)
+      throws
+    {
+      var other = request
+      change(&other)
+      let error = #expect(throws: PipelineError.self) {
+        try generator(name).denoise(other, resuming: first) { _ in true }
+      }
+      #expect(error?.description.contains(word) == true, "\(error?.description ?? "")")
+    }
+    try expectRefusal("seed 6") { $0.seed = 6 }
+    try expectRefusal("steps 7") { $0.steps = 7 }
+    try expectRefusal("prompt \"a cube\"") { $0.prompt = "a cube" }
+    try expectRefusal("attention") {
+      $0.attention = AttentionChoice(method: "draft", options: ["pool": .string("2x2")])
+    }
+    try expectRefusal("dtype") { $0.precision = .bfloat16 }
+    try expectRefusal("pipeline", "toy-pixart-alpha") { _ in }
+    var damaged = first
+    damaged.steps = 3
+    let file = FileManager.default.temporaryDirectory.appendingPathComponent("state-\(UUID().uuidString).safetensors")
+    defer { try? FileManager.default.removeItem(at: file) }
+    let bytes = try first.bytes()
+    for count in stride(from: 0, to: bytes.count, by: max(1, bytes.count / 40)) {
+      try Data(bytes[..<count]).write(to: file)
+      #expect(throws: (any Error).self) { try RunState(contentsOf: file) }
+    }
+  }
+}
