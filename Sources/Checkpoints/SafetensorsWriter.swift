@@ -4,20 +4,19 @@ import Tensors
 extension SafetensorsFile {
   /// The bytes of a file of Float32 tensors, in the order given.
   /// - Parameter metadata: free-form strings.
-  public static func bytes(_ tensors: [(name: String, tensor: Tensor)], metadata: [String: String] = [:]) -> [UInt8] {
-    func quoted(_ text: String) -> String {
-      // A string is always JSON.
-      String(decoding: try! JSONEncoder().encode(text), as: UTF8.self)
-    }
+  public static func bytes(
+    _ tensors: [(name: String, tensor: Tensor)], metadata: [String: String] = [:]
+  ) throws -> [UInt8] {
+    func quoted(_ text: String) throws -> String { String(decoding: try JSONEncoder().encode(text), as: UTF8.self) }
     var entries: [String] = [], end = 0
     if !metadata.isEmpty {
-      let pairs = metadata.sorted { $0.key < $1.key }.map { "\(quoted($0.key)):\(quoted($0.value))" }
+      let pairs = try metadata.sorted { $0.key < $1.key }.map { "\(try quoted($0.key)):\(try quoted($0.value))" }
       entries.append(#""__metadata__":{\#(pairs.joined(separator: ","))}"#)
     }
     for (name, tensor) in tensors {
       let shape = tensor.shape.map(String.init).joined(separator: ","), start = end
       end += 4 * tensor.count
-      entries.append(#"\#(quoted(name)):{"dtype":"F32","shape":[\#(shape)],"data_offsets":[\#(start),\#(end)]}"#)
+      entries.append(#"\#(try quoted(name)):{"dtype":"F32","shape":[\#(shape)],"data_offsets":[\#(start),\#(end)]}"#)
     }
     var header = "{\(entries.joined(separator: ","))}"
     header += String(repeating: " ", count: (8 - header.utf8.count % 8) % 8)

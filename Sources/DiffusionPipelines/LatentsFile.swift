@@ -3,7 +3,7 @@ import Foundation
 import Tensors
 
 /// A safetensors file with one Float32 tensor under `latents`.
-package func latentsFile(_ latents: Tensor) -> [UInt8] { SafetensorsFile.bytes([("latents", latents)]) }
+package func latentsFile(_ latents: Tensor) throws -> [UInt8] { try SafetensorsFile.bytes([("latents", latents)]) }
 
 /// The latents in such a file.
 package func readLatents(_ url: URL) throws -> Tensor {

@@ -36,7 +36,7 @@ public struct RunState: Sendable {
       version: tesseraVersion, record: record, steps: steps, solver: solver.numbers, random: random,
       attention: attention)
     let tensors = [("latents", latents)] + solver.tensors.enumerated().map { ("solver.\($0.offset)", $0.element) }
-    return SafetensorsFile.bytes(
+    return try SafetensorsFile.bytes(
       tensors, metadata: [Self.key: String(decoding: try RunRecord.encoder().encode(header), as: UTF8.self)])
   }
 
