@@ -51,6 +51,7 @@ let package = Package(
 
     // Sweeps: many runs, measured against each other.
     .target(name: "Sweeps", dependencies: ["Evaluation", "DiffusionPipelines"], swiftSettings: safe),
+    .target(name: "Reports", dependencies: ["Sweeps", "Evaluation", "Media"], swiftSettings: safe),
 
     // Programs.
     .target(
@@ -83,6 +84,7 @@ let package = Package(
     .testTarget(
       name: "PipelineTests", dependencies: ["DiffusionPipelines", "SparseAttention", "TestSupport"],
       exclude: ["Fixtures"]),
+    .testTarget(name: "ReportsTests", dependencies: ["Reports", "TestSupport"]),
     .testTarget(name: "CommandTests", dependencies: ["CommandSupport", "SparseAttention", "TestSupport"]),
     .testTarget(name: "RepositoryTests", dependencies: ["TestSupport"]),
   ],

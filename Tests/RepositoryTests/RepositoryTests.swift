@@ -30,6 +30,7 @@ import Testing
     "Sweeps": [
       "Tensors", "Kernels", "TolerantJSON", "SparseAttention", "Schedulers", "Media", "Evaluation", "DiffusionPipelines",
     ],
+    "Reports": ["Media", "Evaluation", "Sweeps"],
     "CommandSupport": [
       "Tensors", "TolerantJSON", "Checkpoints", "Kernels", "DiffusionModels", "Tokenizers", "Schedulers", "Media",
       "SparseAttention", "DiffusionPipelines", "ArgumentParser",
