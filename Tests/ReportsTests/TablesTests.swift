@@ -81,7 +81,7 @@ import Testing
       table.header == [
         "variant", "density", "of the run", "PSNR, dB", "attention", "step", "planning", "FLOPs kept", "cells",
       ])
-    #expect(table.rows.count == 16 && table.rows[0][0] == "random 0.50")
+    #expect(table.rows.count == 16 && table.rows[0][0] == "draft 0.50")
     let lines = table.markdown.split(separator: "\n")
     #expect(lines.count == 18 && lines[1].hasPrefix("| --- | ---: |"))
     #expect(Set(lines.map { $0.count { $0 == "|" } }) == [10])

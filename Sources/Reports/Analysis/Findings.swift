@@ -19,7 +19,7 @@ struct Findings: Sendable {
   /// One paragraph: who wins at each density by the first metric, how surely, against chance, and what it gains.
   var paragraph: String {
     guard let metric, !verdicts.isEmpty else { return "No method has been measured yet." }
-    return ([overall(metric)] + verdicts.prefix(8).map { sentence($0.band, $0.verdict) } + [chance, speed])
+    return ([overall(metric)] + verdicts.prefix(8).map { sentence($0.band, $0.verdict) } + [speed, chance])
       .filter { !$0.isEmpty }.joined(separator: " ")
   }
 

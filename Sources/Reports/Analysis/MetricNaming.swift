@@ -26,7 +26,7 @@ extension SweepResults.Header.Metric {
 
   var titleWithUnit: String { unit.map { title + ", " + $0 } ?? title }
   /// Decimals that tell variants apart and are not noise.
-  var decimals: Int { name == "psnr" || unit == "levels of 255" ? 2 : 4 }
+  var decimals: Int { name == "psnr" ? 2 : unit == "levels of 255" ? 3 : 4 }
   var direction: MetricDirection { higherIsBetter ? .higher : .lower }
 
   /// Whether a value says that the clips are equal.

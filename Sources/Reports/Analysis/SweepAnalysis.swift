@@ -5,7 +5,7 @@ import Sweeps
 /// a while.
 public struct SweepAnalysis: Sendable {
   public let results: SweepResults
-  /// References, controls, baselines, methods; within them by family as they come, and from high density to low.
+  /// References, controls, methods, baselines; within them by family as they come, and from high density to low.
   public let variants: [VariantSummary]
   /// Of each variant, in the order of the results.
   let cells: [[CellResult]]
@@ -46,7 +46,7 @@ public struct SweepAnalysis: Sendable {
   /// Variants with their cells, in the order they are shown.
   private static func groups(_ cells: [CellResult]) -> [(variant: Variant, cells: [CellResult])] {
     let groups = Dictionary(grouping: cells, by: \.variant), order = cells.map(\.variant).uniqued()
-    let families = order.map(\.family).uniqued(), roles: [Variant.Role] = [.dense, .control, .baseline, .method]
+    let families = order.map(\.family).uniqued(), roles: [Variant.Role] = [.dense, .control, .method, .baseline]
     func key(_ place: Int) -> [Double] {
       let variant = order[place], cells = groups[variant] ?? []
       let density = variant.targetDensity ?? cells.map(\.densities.sparseCalls).mean

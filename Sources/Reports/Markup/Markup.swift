@@ -57,6 +57,11 @@ struct Markup: Sendable, Hashable {
 
   /// Control characters are not allowed in HTML and XML; they become U+FFFD.
   private static func escaped(_ text: String) -> String {
+    // Most of a page is pictures in base64 and numbers, which are as they are.
+    let isPlain = text.utf8.allSatisfy { byte in
+      byte >= 0x20 && byte < 0x7f && byte != 0x22 && byte != 0x26 && byte != 0x27 && byte != 0x3c && byte != 0x3e
+    }
+    if isPlain { return text }
     var result = ""
     result.reserveCapacity(text.utf8.count)
     for scalar in text.unicodeScalars {

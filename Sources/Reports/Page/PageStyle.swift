@@ -39,6 +39,7 @@ enum PageStyle {
     .sub{color:var(--faint)}
     .lead{font-size:17px;line-height:1.6;max-width:92ch}
     .note{color:var(--faint);font-size:13.5px}
+    .box+.note{margin-top:9px}
     a{color:var(--link)}
     nav{position:sticky;top:0;z-index:5;background:var(--page);border-bottom:1px solid var(--line);margin-top:14px}
     nav ul{max-width:1380px;margin:0 auto;padding:9px 24px;list-style:none;display:flex;gap:20px;overflow-x:auto;
@@ -54,11 +55,12 @@ enum PageStyle {
     pre.log{white-space:pre;max-height:260px;overflow:auto}
     @media(max-width:640px){main,header,footer{padding:0 12px}header{padding-top:22px}nav ul{padding:8px 12px;gap:16px}
     section{padding:16px 13px;border-radius:10px;margin:12px 0}h1{font-size:24px}.lead{font-size:16px}}
+    @media(max-width:640px){table th:first-child{max-width:42vw;white-space:normal;overflow-wrap:anywhere}}
     @media print{nav{display:none}section{break-inside:avoid-page;border:0;padding:0}}
     """#
 
   private static let parts = #"""
-    dl.facts{display:grid;grid-template-columns:repeat(auto-fill,minmax(170px,1fr));gap:12px 22px;margin:6px 0 0}
+    dl.facts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(45%,170px),1fr));gap:12px 22px;margin:6px 0 14px}
     .facts dt{color:var(--faint);font-size:12.5px}
     .facts dd{margin:0;overflow-wrap:anywhere;font-variant-numeric:tabular-nums}
     .box{overflow-x:auto;border:1px solid var(--line);border-radius:8px;margin-top:12px}
@@ -85,7 +87,7 @@ enum PageStyle {
     .badge.good{background:var(--good-wash);color:var(--good)}
     .badge.even{background:var(--even-wash);color:var(--even)}
     .badge.bad{background:var(--bad-wash);color:var(--bad)}
-    .winners td{text-align:left;min-width:165px;white-space:normal}
+    .winners td{text-align:left;min-width:172px}
     .winners td div{margin-bottom:2px}
     .winners td:nth-child(2){background:var(--wash)}
     .alert{padding:10px 14px;border-radius:8px;background:var(--bad-wash);color:var(--bad);max-width:none}
@@ -121,7 +123,7 @@ enum PageStyle {
     .point{cursor:default}
     .point:hover path{stroke-width:3}
     #tip{position:absolute;z-index:9;pointer-events:none;background:var(--text);color:var(--card);padding:8px 11px;
-    border-radius:7px;font-size:12.5px;line-height:1.45;white-space:pre-line;max-width:min(330px,88vw);
+    border-radius:7px;font-size:12.5px;line-height:1.45;white-space:pre-line;max-width:min(330px,88vw);overflow-wrap:anywhere;
     font-variant-numeric:tabular-nums}
     .maps{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,250px),1fr));gap:16px 22px;margin:10px 0 14px}
     .heat svg{max-width:300px}
@@ -130,7 +132,7 @@ enum PageStyle {
     .control{display:flex;flex-wrap:wrap;gap:6px 22px;align-items:center;font-size:13.5px;margin:8px 0;color:var(--faint)}
     .control label{display:flex;gap:9px;align-items:center;max-width:100%}
     input[type=range]{accent-color:var(--link);width:190px;max-width:46vw}
-    .exhibit{border-top:1px solid var(--line);padding-top:12px;margin-top:16px}
+    .exhibit>summary{font-size:15px}
     .tiles{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,calc(var(--tile,150px)*2 + 4px)),max-content));
     gap:14px 16px}
     .tile{margin:0;min-width:0;width:calc(var(--tile,150px)*2 + 4px);max-width:100%}
@@ -146,6 +148,5 @@ enum PageStyle {
     padding:0 6px;border-radius:3px}
     .tile figcaption{font-size:12.5px;font-weight:600;margin:4px 0 0;line-height:1.35}
     .tile figcaption small{display:block;font-weight:400;color:var(--faint);font-size:11.5px}
-    blockquote{margin:0 0 8px;font-size:15px;overflow-wrap:anywhere}
     """#
 }

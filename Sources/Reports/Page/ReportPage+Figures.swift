@@ -48,9 +48,12 @@ extension ReportPage {
   // MARK: Heat maps
 
   func heatMaps() throws -> Markup? {
+    let drawn = plots.heatMaps()
     let groups = try analysis.families.compactMap { family -> Markup? in
       let variants = analysis.measured.filter { analysis.variants[$0].variant.family == family }
-      let shown = try variants.compactMap { index in try maps(of: index).map { (analysis.variants[index].name, $0) } }
+      let shown = try variants.compactMap { index in
+        try drawn[index].map { (analysis.variants[index].name, try figures($0)) }
+      }
       guard !shown.isEmpty else { return nil }
       return Markup("details", ["open": family == analysis.families.first ? "" : nil]) {
         Markup("summary") { family }
@@ -74,10 +77,8 @@ extension ReportPage {
     }
   }
 
-  private func maps(of index: Int) throws -> [Markup]? {
-    let shown = SweepPlots.Map.allCases.compactMap { map in plots.heatMap(map, of: index).map { (map, $0) } }
-    guard !shown.isEmpty else { return nil }
-    return try shown.map { map, plot in
+  private func figures(_ maps: [(map: SweepPlots.Map, plot: HeatMapPlot)]) throws -> [Markup] {
+    try maps.map { map, plot in
       let values = plot.values.joined().filter(\.isFinite)
       let drawing = try plot.markup()
       return Markup(

@@ -8,7 +8,6 @@ extension ReportPage {
       return book.notes.isEmpty ? nil : Markup(book.notes.map { Markup.paragraph($0, class: "note") })
     }
     let widest = book.exhibits.flatMap { $0.groups.flatMap { $0 } }.map(\.film.width).max() ?? 128
-    let size = min(max(widest, 96), 180)
     return Markup {
       Markup.paragraph(
         "Beside each picture is its absolute difference from dense, \(NumberText.exact(PictureBook.gain)) times as bright. "
@@ -20,7 +19,7 @@ extension ReportPage {
           Markup(
             "input",
             [
-              "type": "range", "min": "64", "max": "\(max(320, widest))", "value": "\(size)", "data-tile": "",
+              "type": "range", "min": "64", "max": "\(max(320, widest))", "value": "150", "data-tile": "",
             ])
         }
       }
@@ -29,8 +28,8 @@ extension ReportPage {
   }
 
   private func show(_ exhibit: PictureBook.Exhibit, _ index: Int) -> Markup {
-    Markup("div", ["class": "exhibit"]) {
-      Markup("blockquote") {
+    Markup("details", ["class": "exhibit", "open": index == 0 ? "" : nil]) {
+      Markup("summary") {
         Markup.foreign(exhibit.prompt)
         Markup("span", ["class": "note"]) { " seed \(exhibit.seed)" }
       }
@@ -58,7 +57,7 @@ extension ReportPage {
   /// The reference, then its variants by density.
   private func tiles(_ entries: [PictureBook.Entry], _ id: String) -> Markup {
     let bands = analysis.bands.compactMap { band -> (DensityBand, [PictureBook.Entry])? in
-      let own = entries.dropFirst().filter { band.members.contains($0.variant) }
+      let own = entries.dropFirst().filter { band.members.contains($0.variant) }.sorted { $0.variant < $1.variant }
       return own.isEmpty ? nil : (band, own)
     }
     let findings = Findings(analysis)

@@ -15,7 +15,7 @@ struct Axis: Sendable, Hashable {
   init(_ values: some Sequence<Double>, count: Int = 5, includes: [Double] = [], isSnug: Bool = false) {
     let finite = values.filter(\.isFinite) + includes
     var low = finite.min() ?? 0, high = finite.max() ?? 1
-    if low == high {
+    if high - low <= 1e-9 * max(abs(low), abs(high), 1e-9) {
       let room = max(abs(low) * 0.05, 1e-3)
       (low, high) = (low - room, high + room)
     }

@@ -88,7 +88,7 @@ public enum TextStyle: Sendable, Hashable {
   case label, title
 
   /// In points.
-  var size: Double { self == .title ? 14 : 11.5 }
+  var size: Double { self == .title ? 14 : 12 }
 }
 
 /// Shapes that are told apart without colour. All are polygons.

@@ -69,7 +69,7 @@ public struct ParetoPlot: Plot {
     let frame = AxisFrame(
       width: width, height: height,
       x: Axis(points.flatMap { [$0.x] + ends($0.xRange) }, includes: x.includes, isSnug: true),
-      y: Axis(points.flatMap { [$0.y] + ends($0.yRange) }, includes: y.includes, isSnug: true))
+      y: Axis(points.flatMap { [$0.y] + ends($0.yRange) }, count: 7, includes: y.includes, isSnug: true))
     frame.draw(xName: x.name, yName: y.name, on: &canvas)
     canvas.polyline(front.map { place($0.x, $0.y, frame) }, Stroke(.faint, width: 7, opacity: 0.16))
     for series in series { drawLines(series, frame, on: &canvas) }
@@ -109,7 +109,7 @@ public struct ParetoPlot: Plot {
     for point in series.points where point.isOptimal == isOptimal {
       let center = place(point.x, point.y, frame)
       canvas.marker(
-        entry.marker, center: center, radius: isOptimal ? 6 : 4.5,
+        entry.marker, center: center, radius: isOptimal ? 5.6 : 4.5,
         fill: isOptimal && !entry.isHollow ? entry.ink : .paper,
         outline: isOptimal && !entry.isHollow
           ? Stroke(.text, width: 1.2) : Stroke(entry.ink, width: isOptimal ? 2.4 : 1.5),

@@ -61,7 +61,7 @@ extension Plot {
     }
     return rows
   }
-  private func entryWidth(_ entry: LegendEntry) -> Double { Double(entry.name.count) * 6.2 + 34 }
+  private func entryWidth(_ entry: LegendEntry) -> Double { Double(entry.name.count) * 6.4 + 40 }
   private var fileHeight: Double {
     height + titleHeight + 2 * margin + (legend.isEmpty ? 0 : 6) + Double(legendRows.count) * rowHeight
   }

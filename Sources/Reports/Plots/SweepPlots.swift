@@ -17,7 +17,7 @@ public struct SweepPlots: Sendable {
 
     /// Of the axis.
     var axisName: String {
-      self == .density ? "share of query-key pairs kept in the run" : "\(name.lowercased()), x times dense"
+      self == .density ? "share of query-key pairs kept in the run" : "\(name.lowercased()), times dense"
     }
     var direction: MetricDirection { self == .density ? .lower : .higher }
 
@@ -90,7 +90,7 @@ public struct SweepPlots: Sendable {
   ) -> ParetoPlot {
     ParetoPlot(
       title: "\(metric.title) against \(cost.name.lowercased())",
-      x: .init(name: cost.axisName, direction: cost.direction, includes: cost == .density ? [0] : [1]),
+      x: .init(name: cost.axisName, direction: cost.direction, includes: cost == .density ? [] : [1]),
       y: .init(
         name: "\(metric.titleWithUnit) (\(metric.higherIsBetter ? "higher" : "lower") is better)",
         direction: metric.direction), series: series)
@@ -190,22 +190,23 @@ public struct SweepPlots: Sendable {
     }
   }
 
-  /// The mean over a variant's cells; `nil` where they have none.
-  func heatMap(_ map: Map, of index: Int) -> HeatMapPlot? {
-    guard let values = mean(map, index) else { return nil }
-    return HeatMapPlot(
-      title: "\(map.name) of \(analysis.variants[index].name)", values: values, range: ranges[map] ?? 0...1,
-      rowName: "layer", columnName: map == .recallByHead ? "head" : "step")
-  }
-
-  /// One for all variants, so that their colours compare: densities and shares from 0 or the least to 1, errors from 0.
-  private var ranges: [Map: ClosedRange<Double>] {
-    Dictionary(
-      uniqueKeysWithValues: Map.allCases.map { map in
-        let values = analysis.measured.flatMap { (mean(map, $0) ?? []).joined().filter(\.isFinite) }
-        let low = map == .recall || map == .recallByHead ? min(values.min() ?? 0, 0.99) : 0
-        return (map, low...(map == .error ? max(values.max() ?? 1, 1e-6) : 1))
-      })
+  /// Means over cells, by variant, of what its cells have. Colours compare over all variants: densities go from 0 to 1,
+  /// recall from the least to 1, errors from 0 to the most.
+  func heatMaps() -> [Int: [(map: Map, plot: HeatMapPlot)]] {
+    var result: [Int: [(map: Map, plot: HeatMapPlot)]] = [:]
+    for map in Map.allCases {
+      let means = analysis.measured.compactMap { index in mean(map, index).map { (index, $0) } }
+      let finite = means.flatMap { $0.1.joined().filter(\.isFinite) }
+      let isRecall = map == .recall || map == .recallByHead
+      let range = (isRecall ? min(finite.min() ?? 0, 0.99) : 0)...(map == .error ? max(finite.max() ?? 1, 1e-6) : 1)
+      for (index, values) in means {
+        let plot = HeatMapPlot(
+          title: "\(map.name) of \(analysis.variants[index].name)", values: values, range: range, rowName: "layer",
+          columnName: map == .recallByHead ? "head" : "step")
+        result[index, default: []].append((map, plot))
+      }
+    }
+    return result
   }
 
   private func mean(_ map: Map, _ index: Int) -> [[Double]]? {
