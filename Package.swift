@@ -51,13 +51,14 @@ let package = Package(
 
     // Sweeps: many runs, measured against each other.
     .target(name: "Sweeps", dependencies: ["Evaluation", "DiffusionPipelines"], swiftSettings: safe),
+    .target(name: "Reports", dependencies: ["Sweeps", "Evaluation", "Media"], swiftSettings: safe),
 
     // Programs.
     .target(
       name: "CommandSupport",
       dependencies: [
-        "Checkpoints", "DiffusionModels", "DiffusionPipelines", "Evaluation", "Kernels", "Media", "Schedulers",
-        "SparseAttention", "Sweeps", "Tensors", "Tokenizers", "TolerantJSON",
+        "Checkpoints", "DiffusionModels", "DiffusionPipelines", "Evaluation", "Kernels", "Media", "Reports",
+        "Schedulers", "SparseAttention", "Sweeps", "Tensors", "Tokenizers", "TolerantJSON",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: safe),
@@ -84,6 +85,7 @@ let package = Package(
     .testTarget(
       name: "PipelineTests", dependencies: ["DiffusionPipelines", "SparseAttention", "TestSupport"],
       exclude: ["Fixtures"]),
+    .testTarget(name: "ReportsTests", dependencies: ["Reports", "TestSupport"]),
     .testTarget(
       name: "CommandTests", dependencies: ["CommandSupport", "Schedulers", "SparseAttention", "Sweeps", "TestSupport"]),
     .testTarget(name: "RepositoryTests", dependencies: ["TestSupport"]),

@@ -31,6 +31,7 @@ import Testing
       "Tensors", "Kernels", "TolerantJSON", "SparseAttention", "Schedulers", "Media", "Evaluation",
       "DiffusionPipelines",
     ],
+    "Reports": ["Media", "Evaluation", "Sweeps"],
     "CommandSupport": [
       "Tensors", "TolerantJSON", "Checkpoints", "Kernels", "DiffusionModels", "Tokenizers", "Schedulers", "Media",
       "SparseAttention", "DiffusionPipelines", "Evaluation", "Sweeps", "ArgumentParser",

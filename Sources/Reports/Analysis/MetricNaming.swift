@@ -1,0 +1,65 @@
+import Evaluation
+import Sweeps
+
+extension SweepResults.Header.Metric {
+  /// As people write it.
+  var title: String {
+    switch name {
+    case "psnr": "PSNR"
+    case "ssim": "SSIM"
+    case "ms-ssim": "MS-SSIM"
+    case "flip": "FLIP"
+    case "lpips-alex": "LPIPS (AlexNet)"
+    case "lpips-vgg": "LPIPS (VGG)"
+    case "latents-l2": "Latents, relative L2"
+    default: name.prefix(1).uppercased() + name.dropFirst().map { $0 == "-" ? " " : $0 }
+    }
+  }
+
+  var unit: String? {
+    switch name {
+    case "psnr": "dB"
+    case "temporal-difference-error", "flicker-excess": "levels of 255"
+    default: nil
+    }
+  }
+
+  var titleWithUnit: String { unit.map { title + ", " + $0 } ?? title }
+  /// Decimals that tell variants apart and are not noise.
+  var decimals: Int { name == "psnr" ? 2 : unit == "levels of 255" ? 3 : 4 }
+  var direction: MetricDirection { higherIsBetter ? .higher : .lower }
+
+  /// Whether a value says that the clips are equal.
+  func isPerfect(_ value: Double) -> Bool {
+    higherIsBetter ? value == .infinity || (value == 1 && name != "psnr") : value == 0
+  }
+}
+
+/// The settings that make two variants of one family and density differ; the sampling among them must be shared with
+/// the reference.
+struct Setting: Sendable, Hashable {
+  var dtype: String, scheduler: String?, steps: Int
+  var kvCompression: String?, denseSteps: Int?, denseLayers: Int?
+
+  init(_ variant: Variant) {
+    (dtype, scheduler, steps) = (variant.dtype, variant.scheduler, variant.steps)
+    (kvCompression, denseSteps, denseLayers) = (variant.kvCompression, variant.denseSteps, variant.denseLayers)
+  }
+
+  /// What tells it from others: only what is not the same in all of them. Empty for a single one.
+  func label(among all: [Setting]) -> String {
+    func differs<Value: Hashable>(_ part: (Setting) -> Value) -> Bool { Set(all.map(part)).count > 1 }
+    var words: [String] = []
+    if differs(\.dtype) { words.append(dtype) }
+    if differs(\.scheduler) { words.append(scheduler ?? "folder's scheduler") }
+    if differs(\.steps) { words.append(NumberText.count(steps, "step")) }
+    if differs(\.kvCompression) { words.append("KV compression \(kvCompression ?? "as trained")") }
+    if differs(\.denseSteps) {
+      words.append(denseSteps.map { NumberText.count($0, "dense step") } ?? "method's dense steps")
+    }
+    if differs(\.denseLayers) {
+      words.append(denseLayers.map { NumberText.count($0, "dense layer") } ?? "method's dense layers")
+    }
+    return words.joined(separator: ", ")
+  }
+}
