@@ -34,7 +34,7 @@ public struct MergeSweepsCommand: EnvironmentCommand {
       for cell in part.cells { copied += try whole.copy(cell, from: part.folder) ? 1 : 0 }
     }
     environment.writeError("\(copied) cells copied\n")
-    environment.writeOutput(output + "\n")
+    environment.writeOutput(try SweepPages(folder: whole, environment: environment).write().report + "\n")
     return .done
   }
 }

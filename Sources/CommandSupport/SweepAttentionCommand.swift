@@ -7,7 +7,10 @@ public struct SweepAttentionCommand: EnvironmentCommand {
     commandName: "sweep-attention",
     abstract: "Prepare and compare attention methods for a pipeline.",
     version: "sweep-attention \(tesseraVersion)",
-    subcommands: [RunSweepCommand.self, MergeSweepsCommand.self, CalibrateCommand.self])
+    subcommands: [
+      RunSweepCommand.self, ReportSweepCommand.self, CompareSweepsCommand.self, MergeSweepsCommand.self,
+      CalibrateCommand.self,
+    ])
 
   public init() {}
 

@@ -65,7 +65,9 @@ struct SweepRun {
     }
   }
 
-  private func writeResults() throws {
-    environment.writeOutput(folder.url.relativePath + "\n")
+  private mutating func writeResults() throws {
+    let pages = try SweepPages(folder: folder, environment: environment).write()
+    progress.line(pages.summary)
+    environment.writeOutput(pages.report + "\n")
   }
 }

@@ -34,7 +34,7 @@ import Testing
     "Reports": ["Media", "Evaluation", "Sweeps"],
     "CommandSupport": [
       "Tensors", "TolerantJSON", "Checkpoints", "Kernels", "DiffusionModels", "Tokenizers", "Schedulers", "Media",
-      "SparseAttention", "DiffusionPipelines", "Evaluation", "Sweeps", "ArgumentParser",
+      "SparseAttention", "DiffusionPipelines", "Evaluation", "Sweeps", "Reports", "ArgumentParser",
     ],
     "generate-image": ["CommandSupport", "DiffusionPipelines"],
     "generate-video": ["CommandSupport", "DiffusionPipelines"],
