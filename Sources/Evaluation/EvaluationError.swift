@@ -12,6 +12,8 @@ public enum EvaluationError: Error, Hashable, Sendable, CustomStringConvertible 
   case differentShapes(expected: [Int], found: [Int])
   /// A metric's own weights are missing or not what they must be.
   case weights(path: String, reason: String)
+  /// A caption is said to promise what a judge cannot tell; `place` in the expectation, such as `things[0].shape`.
+  case expectation(place: String, expected: String, found: String)
 
   public var description: String {
     switch self {
@@ -26,6 +28,7 @@ public enum EvaluationError: Error, Hashable, Sendable, CustomStringConvertible 
     case .differentShapes(let expected, let found):
       "relative L2: tensor of shape \(found) compared with one of \(expected); shapes must be equal"
     case .weights(let path, let reason): "\(path): \(reason)"
+    case .expectation(let place, let expected, let found): "\(place): expected \(expected); found '\(found)'"
     }
   }
 }
