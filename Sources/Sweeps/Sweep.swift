@@ -1,4 +1,5 @@
 import DiffusionPipelines
+import Evaluation
 
 /// A sweep, planned: which runs, in which groups. Made before anything is loaded.
 public struct Sweep: Sendable {
@@ -24,6 +25,8 @@ public struct Sweep: Sendable {
     public var seed: UInt64
     public var reference: Cell
     public var cells: [Cell]
+    /// What the prompt promises, for a judge to look for.
+    public var expected: ExpectedScene?
     /// Whether attention's loss is measured too, in a second run of each cell.
     public var probes = false
 

@@ -144,40 +144,52 @@ public struct SweepRunner {
 
   // MARK: Measuring
 
+  /// Measures what has run and is not measured yet, or lacks a metric.
   private func measure(_ group: Sweep.Group, _ onEvent: (SweepEvent) throws -> Bool) throws {
-    let reference = try folder.state(group.reference.folder)
-    guard case .ran(let dense) = reference else {
-      if case .done(let dense) = reference { try measure(group, against: dense, onEvent) }
-      return
+    var dense: CellResult
+    let hasRun: Bool
+    switch try folder.state(group.reference.folder) {
+    case .missing: return
+    case .ran(let result): (dense, hasRun) = (result, true)
+    case .done(let result): (dense, hasRun) = (result, false)
     }
-    try folder.write(done: dense)
-    try measure(group, against: dense, onEvent)
+    let isToJudge = metrics.isToJudge(dense, group.expected)
+    if isToJudge { dense = try metrics.judged(dense, folder.pictures(of: dense), group.expected) }
+    if hasRun || isToJudge { try folder.write(done: dense) }
+    var reference: [Frame]?, latents: Tensor?
+    for cell in group.cells {
+      var result: CellResult
+      let isMeasured: Bool
+      switch try folder.state(cell.folder) {
+      case .missing: continue
+      case .ran(let ran): (result, isMeasured) = (ran, false)
+      case .done(let done): (result, isMeasured) = (done, metrics.isMeasured(done))
+      }
+      let isToJudge = metrics.isToJudge(result, group.expected)
+      guard !isMeasured || isToJudge else { continue }
+      let pictures = try folder.pictures(of: result)
+      if !isMeasured {
+        let frames = try reference ?? folder.pictures(of: dense)
+        let expected = try latents ?? folder.latents(of: dense.folder)
+        (reference, latents) = (frames, expected)
+        let error = try latentsError(cell, expected, onEvent)
+        result = try metrics.measured(result, pictures, reference: frames, latentsError: error)
+      }
+      if isToJudge { result = try metrics.judged(result, pictures, group.expected) }
+      try folder.write(done: result)
+    }
   }
 
-  private func measure(
-    _ group: Sweep.Group, against dense: CellResult, _ onEvent: (SweepEvent) throws -> Bool
-  ) throws {
-    let todo = try group.cells.compactMap { cell -> (Sweep.Cell, CellResult)? in
-      switch try folder.state(cell.folder) {
-      case .ran(let result): return (cell, result)
-      case .done(let result):
-        let wanted = Set(metrics.listing.map(\.name))
-        return wanted.isSubset(of: result.metrics.keys) ? nil : (cell, result)
-      case .missing: return nil
-      }
+  /// Relative L2 of a cell's latents; throws where a control's differ from the reference's.
+  private func latentsError(
+    _ cell: Sweep.Cell, _ expected: Tensor, _ onEvent: (SweepEvent) throws -> Bool
+  ) throws -> Double {
+    let own = try folder.latents(of: cell.folder), error = try relativeL2(own, reference: expected)
+    if cell.variant.role == .control {
+      guard own == expected else { throw SweepError.controlDiffers(folder: cell.folder, error: error) }
+      _ = try onEvent(.controlPassed(cell))
     }
-    guard !todo.isEmpty else { return }
-    let pictures = try folder.pictures(of: dense), latents = try folder.latents(of: dense.folder)
-    for (cell, result) in todo {
-      let own = try folder.latents(of: cell.folder)
-      let error = try relativeL2(own, reference: latents)
-      if cell.variant.role == .control {
-        guard own == latents else { throw SweepError.controlDiffers(folder: cell.folder, error: error) }
-        _ = try onEvent(.controlPassed(cell))
-      }
-      try folder.write(
-        done: metrics.measured(result, folder.pictures(of: result), reference: pictures, latentsError: error))
-    }
+    return error
   }
 }
 

@@ -77,13 +77,15 @@ public struct CellResult: Sendable, Hashable, Codable {
   public var seed: UInt64
   public var variant: Variant
   public var densities: Densities
-  /// By metric: a picture's value, or the mean over a clip's frames. Infinite where all frames are equal. Empty for the
-  /// reference itself.
+  /// By metric: a picture's value, or the mean over a clip's frames. Infinite where all frames are equal. Of the
+  /// reference itself only what needs no reference, such as `adherence`.
   public var metrics: [String: Double] = [:]
   /// By metric, a clip's values frame by frame (or frame pair by frame pair).
   public var curves: [String: [Double]] = [:]
   public var cost: Cost
   public var recall: Recall?
+  /// Where the prompt's expectation and a judge were given.
+  public var adherence: Judgement?
   public var width: Int, height: Int, frames: Int
   /// The picture's file in the folder, or the frames' in order.
   public var pictures: [String]
