@@ -47,7 +47,7 @@ struct SweepPlan {
     for (promptIndex, prompt) in prompts.enumerated() {
       for seed in seeds {
         for dtype in dtypes {
-          var one = prompt.over(base)
+          var one = prompt.flags.over(base)
           (one.seed, one.batchCount, one.dtype) = (.fixed(seed), 1, dtype)
           (one.output, one.promptsFile) = (nil, nil)
           let request = try resolver.requests(one)[0]
@@ -77,18 +77,21 @@ struct SweepPlan {
           }
           let isFirst = promptIndex == 0 && seed == seeds[0]
           let own = variants[dtype]!.filter { $0.role != .control || isFirst }
-          groups.append(
-            Sweep.Group(
-              prompt: one.prompt ?? one.classLabel?.text ?? "", promptIndex: promptIndex, seed: seed,
-              reference: try cell(.reference(dtype)), cells: try own.map(cell),
-              probes: promptIndex < spec.recallPrompts && seed == seeds[0]))
+          var group = Sweep.Group(
+            prompt: one.prompt ?? one.classLabel?.text ?? "", promptIndex: promptIndex, seed: seed,
+            reference: try cell(.reference(dtype)), cells: try own.map(cell),
+            probes: promptIndex < spec.recallPrompts && seed == seeds[0])
+          group.expected = prompt.source?.expected
+          groups.append(group)
         }
       }
     }
     guard let first else { throw CommandError.usage("expected prompts, found none") }
-    let made = try CellMetrics.make(
+    var made = try CellMetrics.make(
       spec.metrics, lpips: spec.lpipsWeights.map { URL(fileURLWithPath: $0) }, width: first.width,
       height: first.height, frames: first.frames)
+    made.metrics.judge = try AdherencePlan(spec, folder).judge(
+      of: prompts.compactMap(\.source), isClip: first.frames > 1, &notices)
     metrics = made.metrics
     for name in made.left { notices.append("\(name) left out: \(first.width)x\(first.height) is too small for it") }
     sweep = Sweep(
@@ -114,18 +117,24 @@ struct SweepPlan {
     return estimate.phases.first { $0.name == "denoise" }?.flops ?? 0
   }
 
-  private static func prompts(_ spec: SweepSpec, _ flags: FlagValues, kind: PipelineKind) throws -> [FlagValues] {
+  private struct PlannedPrompt {
+    var flags: FlagValues
+    /// Where it comes from the spec itself.
+    var source: SweepSpec.Prompt?
+  }
+
+  private static func prompts(_ spec: SweepSpec, _ flags: FlagValues, kind: PipelineKind) throws -> [PlannedPrompt] {
     if let file = flags.promptsFile ?? spec.promptsFile {
-      return try readPromptsFile(file, kind: kind).map { try $0.item.get().values }
+      return try readPromptsFile(file, kind: kind).map { PlannedPrompt(flags: try $0.item.get().values) }
     }
     if let prompts = spec.prompts {
       return prompts.map { prompt in
         var values = FlagValues()
-        if kind.takesClassLabel { values.classLabel = LooseText(prompt) } else { values.prompt = prompt }
-        return values
+        if kind.takesClassLabel { values.classLabel = LooseText(prompt.text) } else { values.prompt = prompt.text }
+        return PlannedPrompt(flags: values, source: prompt)
       }
     }
-    return [FlagValues()]
+    return [PlannedPrompt(flags: FlagValues())]
   }
 
   private static func dtypes(_ spec: SweepSpec, _ flags: FlagValues) throws -> [DtypeChoice] {

@@ -6,13 +6,14 @@ import TolerantJSON
 ///
 ///     {
 ///       "pipeline": "pipelines/tabletop-image-256",
-///       "prompts_file": "prompts.txt",              beside the spec; or "prompts": ["...", ...]
+///       "prompts_file": "prompts.txt",              beside the spec; or "prompts": ["...", ...]; see ``Prompt``
 ///       "seeds": "0-1",
 ///       "sampling": {"steps": 20, "size": "256x256"},        flags of generate-image or generate-video
 ///       "densities": [0.5, 0.3, 0.2, 0.1],                   for all methods that have none of their own
 ///       "methods": ["draft:pool=4x4", {"attention": "radial:block=32", "dense_steps": [0, 5], "dtype": ["float32"]}],
 ///       "metrics": ["psnr", "ssim"], "random_baseline": true, "controls": true,
-///       "recall": {"prompts": 1, "queries": 64}
+///       "recall": {"prompts": 1, "queries": 64},
+///       "judge": "judge.safetensors"        beside the spec, or else in the pipeline's folder, where it is the default
 ///     }
 struct SweepSpec: Sendable, Hashable {
   /// One method, in all combinations of what it lists.
@@ -28,7 +29,7 @@ struct SweepSpec: Sendable, Hashable {
   }
 
   var pipeline: String?
-  var prompts: [String]?
+  var prompts: [Prompt]?
   /// As a path of this process's.
   var promptsFile: String?
   var seeds: [UInt64]?
@@ -39,6 +40,13 @@ struct SweepSpec: Sendable, Hashable {
   var lpipsWeights: [String] = []
   var hasRandomBaseline = true
   var hasControls = true
+  /// As it is written, and beside the spec: what a judge weighs adherence with.
+  var judge: (written: String, beside: String)? {
+    judgeFile.map { ($0, Self.path($0, beside: source)) }
+  }
+  private var judgeFile: String?
+  /// The spec's file.
+  private var source = ""
   /// Prompts whose cells are run once more to measure what attention lost, and queries sampled a call.
   var recallPrompts = 0, recallQueries = 64
 }
@@ -46,7 +54,7 @@ struct SweepSpec: Sendable, Hashable {
 extension SweepSpec {
   private static let keys = [
     "pipeline", "prompts", "prompts_file", "seeds", "sampling", "densities", "methods", "metrics", "lpips_weights",
-    "random_baseline", "controls", "recall",
+    "random_baseline", "controls", "recall", "judge",
   ]
   private static let methodKeys = [
     "attention", "family", "densities", "dense_steps", "dense_layers", "dtype", "kv_compression",
@@ -60,11 +68,9 @@ extension SweepSpec {
     try reader.check(object, keys: Self.keys, at: "")
     self.init()
     pipeline = try reader.value(object, "pipeline")
-    prompts = try reader.value(object, "prompts")
-    let folder = (path as NSString).deletingLastPathComponent
-    func beside(_ name: String) -> String {
-      name.hasPrefix("/") || folder.isEmpty ? name : folder + "/" + name
-    }
+    prompts = try Self.prompts(object["prompts"], reader)
+    (judgeFile, source) = (try reader.value(object, "judge"), path)
+    func beside(_ name: String) -> String { Self.path(name, beside: path) }
     promptsFile = try (reader.value(object, "prompts_file") as String?).map(beside)
     seeds = try reader.seeds(object["seeds"])
     if let flags = object["sampling"] {
@@ -92,6 +98,11 @@ extension SweepSpec {
     }
   }
 
+  private static func path(_ name: String, beside file: String) -> String {
+    let folder = (file as NSString).deletingLastPathComponent
+    return name.hasPrefix("/") || folder.isEmpty ? name : folder + "/" + name
+  }
+
   private static func method(
     _ object: [String: JSONValue], _ reader: SpecReader, at place: String
   ) throws -> Method {
@@ -104,49 +115,5 @@ extension SweepSpec {
       densities: try reader.value(object, "densities"), denseSteps: try reader.value(object, "dense_steps"),
       denseLayers: try reader.value(object, "dense_layers"), dtype: try reader.value(object, "dtype"),
       kvCompression: try reader.value(object, "kv_compression"))
-  }
-}
-
-/// Reads a spec's values; errors say where.
-private struct SpecReader {
-  let source: String
-
-  func error(_ key: String, _ expected: String) -> CommandError {
-    .usage("\(source): expected \(expected) at '\(key)'")
-  }
-
-  func object(_ data: Data) throws -> [String: JSONValue] {
-    do {
-      return try TolerantJSON.decode([String: JSONValue].self, from: data, path: source, convertKeys: false)
-    } catch let failure as TolerantJSON.Failure {
-      throw CommandError.usage("\(source): expected a sweep's spec, found: \(failure.reason)")
-    }
-  }
-
-  func check(_ object: [String: JSONValue], keys: [String], at place: String) throws {
-    guard let unknown = object.keys.sorted().first(where: { !keys.contains($0) }) else { return }
-    throw CommandError.usage(
-      "\(source): unknown key '\(place)\(printable(unknown))'; known: \(keys.joined(separator: ", "))")
-  }
-
-  /// `nil` where the key is absent.
-  func value<Value: Decodable>(_ object: [String: JSONValue], _ key: String) throws -> Value? {
-    guard let found = object[key], found != .null else { return nil }
-    do {
-      let data = try RunRecord.encoder().encode([found])
-      return try TolerantJSON.decode([Value].self, from: data, path: source)[0]
-    } catch let failure as TolerantJSON.Failure {
-      throw CommandError.usage("\(source): '\(key)': \(failure.reason)")
-    }
-  }
-
-  /// A list of numbers, or text such as `0,3,7-9`.
-  func seeds(_ value: JSONValue?) throws -> [UInt64]? {
-    switch value ?? .null {
-    case .null: return nil
-    case .integer(let seed) where seed >= 0: return [UInt64(seed)]
-    case .string(let text): return try parseSeeds(text)
-    default: return try self.value(["seeds": value ?? .null], "seeds")
-    }
   }
 }

@@ -26,7 +26,9 @@ extension SweepResults.Header.Metric {
 
   var titleWithUnit: String { unit.map { title + ", " + $0 } ?? title }
   /// Decimals that tell variants apart and are not noise.
-  var decimals: Int { name == "psnr" ? 2 : unit == "levels of 255" ? 3 : 4 }
+  var decimals: Int { name == "psnr" ? 2 : unit == "levels of 255" || !comparesWithReference ? 3 : 4 }
+  /// Whether it compares with the dense reference, which then has no value of its own.
+  var comparesWithReference: Bool { name != CellMetrics.adherence }
   var direction: MetricDirection { higherIsBetter ? .higher : .lower }
 
   /// Whether a value says that the clips are equal.

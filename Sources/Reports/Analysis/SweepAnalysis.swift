@@ -89,7 +89,9 @@ public struct SweepAnalysis: Sendable {
     let all = results.cells.filter { $0.variant.role == .control }
     let broken = all.filter { cell in
       cell.metrics.isEmpty
-        || metrics.contains { metric in cell.metrics[metric.name].map { !metric.isPerfect($0) } ?? false }
+        || metrics.contains { metric in
+          metric.comparesWithReference && cell.metrics[metric.name].map { !metric.isPerfect($0) } ?? false
+        }
     }
     return (all, broken)
   }

@@ -118,7 +118,8 @@ extension ReportPage {
   var notes: Markup? {
     let confidence = NumberText.percent(analysis.bootstrap.confidence)
     let notes = [
-      "Metrics compare raw pictures with those of the dense run of the same prompt, seed, sampling, arithmetic and kernel. "
+      (analysis.metrics.allSatisfy(\.comparesWithReference) ? "Metrics" : "All metrics but adherence")
+        + " compare raw pictures with those of the dense run of the same prompt, seed, sampling, arithmetic and kernel. "
         + "A clip's value is the mean over its frames.",
       "A variant's value is the mean over prompts, each of which stands for the mean over its seeds. Infinite values, "
         + "PSNR of pictures equal to dense, are left out and counted; where all are infinite, the value is inf.",

@@ -30,7 +30,8 @@ public struct ReportPage: Sendable {
           + "sampling.", class: "sub"),
       sections: [
         Page.Section("summary", "Summary", summary), Page.Section("plots", "Quality against cost", try paretoPlots()),
-        Page.Section("table", "All variants", table), Page.Section("frames", "Along the clips", try curves()),
+        Page.Section("table", "All variants", table), Page.Section("adherence", "Obeying prompts", adherence),
+        Page.Section("frames", "Along the clips", try curves()),
         Page.Section("pictures", "Side by side", try sideBySide()),
         Page.Section("maps", "Where attention is kept", try heatMaps()),
         Page.Section("notes", "How it was measured", notes), Page.Section("commands", "Commands", commands),

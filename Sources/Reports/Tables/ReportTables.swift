@@ -20,7 +20,7 @@ public struct ReportTables: Sendable {
   /// quoted. Columns keep their order; metrics come in the header's. A value that is missing, or a speed-up that is
   /// not paired, is an empty field; infinities are `inf` and `-inf`, no number is `nan`.
   public func csv() -> String {
-    let columns = Self.plain + metrics + costs
+    let columns = Self.plain + metrics + adherence + costs
     let rows = [columns.map(\.name)] + results.cells.map { cell in columns.map { $0.value(cell) } }
     return rows.map { $0.map(Self.field).joined(separator: ",") + "\r\n" }.joined()
   }
@@ -42,6 +42,17 @@ public struct ReportTables: Sendable {
   private var metrics: [Column] {
     results.header.metrics.map { metric in
       (metric.name.replacing("-", with: "_"), { Self.number($0.metrics[metric.name]) })
+    }
+  }
+
+  /// How often each attribute was right and wanted, of those that any cell was judged by.
+  private var adherence: [Column] {
+    let judged = Set(results.cells.flatMap { $0.adherence.map { Array($0.counts.keys) } ?? [] })
+    return Adherence.attributes.filter(judged.contains).flatMap { name -> [Column] in
+      [
+        ("adherence_\(name)_right", { Self.whole($0.adherence?.counts[name]?.right) }),
+        ("adherence_\(name)_wanted", { Self.whole($0.adherence?.counts[name]?.wanted) }),
+      ]
     }
   }
 

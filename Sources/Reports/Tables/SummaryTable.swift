@@ -8,7 +8,7 @@ public struct SummaryTable: Sendable, Hashable {
   /// Columns that begin at the left; the others end at the right.
   private var textColumns: Set<Int> = [0]
 
-  /// Methods and baselines, one row each: densities, metrics with their intervals, speed-ups with quartiles, planning,
+  /// Methods and baselines, below them dense where it has metrics of its own, one row each: densities, metrics with their intervals, speed-ups with quartiles, planning,
   /// operations.
   /// - Parameter metrics: names of those to show; `nil` for all.
   public init(_ analysis: SweepAnalysis, metrics names: [String]? = nil) {
@@ -16,7 +16,11 @@ public struct SummaryTable: Sendable, Hashable {
     header =
       ["variant", "density", "of the run"] + metrics.map(\.titleWithUnit)
       + ["attention", "step", "planning", "FLOPs kept", "cells"]
-    rows = analysis.measured.map { index in
+    let dense = analysis.variants.indices.filter { index in
+      let summary = analysis.variants[index]
+      return summary.variant.role == .dense && metrics.contains { summary.metric($0.name) != nil }
+    }
+    rows = (analysis.measured + dense).map { index in
       let summary = analysis.variants[index]
       let values = metrics.map { Self.text(summary.metric($0.name), $0) }
       return [

@@ -113,7 +113,8 @@ def main():
     torch.set_num_threads(1)
     renders, _, _ = tabletop.batch("judge", 2, 96)
     small, _, _ = tabletop.batch("judge", 1, 64)
-    pictures = [(image * 255).round().byte() for image in (*renders, *small)] + [clouds(1, 3, 50, 82), clouds(2, 3, 40, 40)]
+    pictures = [(image * 255).round().byte() for image in (*renders, *small)]
+    pictures += [clouds(1, 3, 50, 82), clouds(2, 3, 40, 40)]
     write("judge_image", lively(judge.Judge(width=8), 3), pictures,
           lambda made, part: made.look(part)[0], lambda made, part: made(part),
           {name: judge.NAMES[name] for name in ("shape", "colour", "size")},
