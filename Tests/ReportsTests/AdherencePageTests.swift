@@ -28,7 +28,8 @@ import Testing
   }
 
   @Test func denseStandsBesideMethods() throws {
-    let html = try ReportPage(SweepAnalysis(results, bootstrap: Self.quick), pictures: PictureOptions(prompts: 0)).html()
+    let html = try ReportPage(SweepAnalysis(results, bootstrap: Self.quick), pictures: PictureOptions(prompts: 0))
+      .html()
     let page = PageChecks(html)
     page.expectSelfContained(html)
     #expect(page.text.contains("Obeying prompts") && page.text.contains("All metrics but adherence compare"))
