@@ -38,13 +38,18 @@ def triples():
             if held_out(shape, colour, motion)]
 
 
-def sample_clip(rng, two=0.35, camera=0.4):
-    """Draws a moving scene with its caption: a second thing with chance `two`, a moving camera with `camera`."""
+def sample_clip(rng, two=0.35, camera=0.4, triple=None):
+    """Draws a moving scene with its caption: a second thing with chance `two`, a moving camera with `camera`.
+
+    Held-out triples are never drawn; one given as `triple` is what the first thing becomes.
+    """
     setting = tabletop.sample_setting(rng)
     while True:
         things = [tabletop.sample_thing(rng, held_out=True) for _ in range(1 + (rng.random() < two))]
         things[0].motion = rng.choices(MOTIONS, (2, 2, 2, 2, 2, 2, 1))[0]
-        if held_out(things[0].shape, things[0].colour, things[0].motion):
+        if triple:
+            things[0].shape, things[0].colour, things[0].motion = triple
+        elif held_out(things[0].shape, things[0].colour, things[0].motion):
             continue
         relation = _place(things, rng)
         if relation is not None:
@@ -89,7 +94,8 @@ def _place(things, rng):
 def render_clips(scenes, frames=FRAMES, size=64, device="cpu", samples=2):
     """Clips [scenes, frames, 3, size, size] in 0...1, and the attributes of their things half-way through."""
     times = [frame / max(1, frames - 1) for frame in range(frames)]
-    images, ids = tabletop.render([scene.at(t) for scene in scenes for t in times], size, device, samples, with_ids=True)
+    moments = [scene.at(time) for scene in scenes for time in times]
+    images, ids = tabletop.render(moments, size, device, samples, with_ids=True)
     truths = [tabletop.attributes(scene, i) for scene, i in zip(scenes, ids[frames // 2::frames])]
     return images.view(len(scenes), frames, *images.shape[1:]), truths
 

@@ -100,7 +100,8 @@ def load_latents(paths, size, vae_path, out, held, device, mirrored=True):
             latents.append(torch.load(cache))
             truths += [clips.mirror(truth) if flip else truth for truth in data["attributes"][first:]]
     latents = torch.cat(latents)
-    print(f"{len(truths)} clips at {size}, latents {tuple(latents.shape[1:])}, std {latents.float().std():.3f}", flush=True)
+    print(f"{len(truths)} clips at {size}, latents {tuple(latents.shape[1:])}, std {latents.float().std():.3f}",
+          flush=True)
     return latents, truths
 
 
