@@ -2,10 +2,12 @@
 
     python train_video_vae.py --data data/clips-a.pt data/clips-b.pt --out runs/video-vae --steps 4000
 
-Every step takes nine frames of each clip, a fifth of the steps at half size (four clips to a picture). Losses:
-L1, L1 of differences across, down and in time, squared error and a small KL. Resumes from the checkpoint in
+Every step takes crops of whole clips, a fifth of them at half size; the last steps take whole pictures. Losses: L1, L1 of differences across, down and in time, squared error and a small KL. Resumes from the checkpoint in
 --out. When done, writes --out/vae in diffusers layout, with the latents' mean and spread by channel over the
 training clips in its configuration, as Wan has them. The first --held clips of the first set are kept for PSNR.
+
+A longer run with --decoder trains the decoder alone: latents stay what they are, so that a transformer trained
+on them still fits.
 """
 
 import argparse
@@ -85,20 +87,53 @@ def losses(vae, x, noise, kl_weight):
     return l1 + edge + 4 * mse + kl_weight * kl, mse, kl
 
 
-def draw(sets, count, frames, small, generator, device):
-    """Random parts of clips, [count, 3, frames, h, w] in -1...1, some flipped; `small` puts four in one."""
-    def some():
-        clips = sets[torch.randint(len(sets), (), generator=generator)]
-        pick = torch.randint(len(clips), (count,), generator=generator).tolist()
-        start = torch.randint(clips.shape[1] - frames + 1, (count,), generator=generator).tolist()
-        flip = torch.rand(count, generator=generator) < 0.5
-        x = torch.stack([clips[i, s:s + frames] for i, s in zip(pick, start)]).to(device).float() / 127.5 - 1
-        return torch.where(flip.view(-1, 1, 1, 1, 1).to(device), x.flip(-1), x).transpose(1, 2)
+def draw(sets, count, side, small, generator, device):
+    """side x side crops of clips, [count, 3, frames, side, side] in -1...1, some flipped; if `small`, of half size."""
+    clips = sets[torch.randint(len(sets), (), generator=generator)]
+    reach = 2 * side if small else side
+    pick, top, left, flip = (torch.randint(limit, (count,), generator=generator).tolist() for limit in (
+        len(clips), *[(clips.shape[-1] - reach) // 2 + 1] * 2, 2))
+    x = torch.stack([clips[i, :, :, 2 * t:2 * t + reach, 2 * l:2 * l + reach] for i, t, l in zip(pick, top, left)])
+    x = (x.to(device).float() / 127.5 - 1).transpose(1, 2)
+    x = F.avg_pool3d(x, (1, 2, 2)) if small else x
+    return torch.stack([part.flip(-1) if f else part for part, f in zip(x, flip)])
 
-    if not small:
-        return some().contiguous()
-    a, b, c, d = (F.avg_pool3d(some(), (1, 2, 2)) for _ in range(4))
-    return torch.cat([torch.cat([a, b], -1), torch.cat([c, d], -1)], -2).contiguous()
+
+class Optimizer(torch.optim.AdamW):
+    """AdamW with Muon's updates for the convolutions inside: their momentum, made orthogonal as one matrix."""
+
+    def __init__(self, vae, lr):
+        inside = lambda name, p: p.ndim >= 4 and p.numel() > 512 and "conv_in" not in name and name[:4] != "post"
+        named = list(vae.named_parameters())
+        super().__init__([p for name, p in named if not inside(name, p)], lr, betas=(0.9, 0.99), weight_decay=1e-3)
+        self.add_param_group({"params": [p for name, p in named if inside(name, p)], "muon": True})
+
+    @torch.no_grad()
+    def step(self):
+        group = self.param_groups[-1]
+        for p in group["params"]:
+            if p.grad is None:
+                continue
+            state, grad = self.state[p], p.grad
+            momentum = state.setdefault("momentum", torch.zeros_like(grad))
+            momentum.lerp_(grad, 0.05)
+            x = orthogonal(grad.lerp(momentum, 0.95).flatten(1))
+            p.mul_(1 - group["lr"] * group["weight_decay"])
+            p.add_(x.view_as(p), alpha=-group["lr"] * 0.2 * max(x.shape) ** 0.5)
+            p.grad = None
+        torch.nn.utils.clip_grad_norm_(self.param_groups[0]["params"], 1.0)
+        super().step()
+
+
+def orthogonal(x):
+    """The nearest orthogonal matrix, roughly, by five Newton-Schulz steps (Jordan 2024, Muon)."""
+    tall = x.shape[0] > x.shape[1]
+    x = x.T if tall else x
+    x = x / (x.norm() + 1e-7)
+    for _ in range(5):
+        square = x @ x.T
+        x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
+    return x.T if tall else x
 
 
 @torch.no_grad()
@@ -106,6 +141,7 @@ def psnr(vae, clips, device, batch=4):
     """Mean PSNR over frames of deterministic reconstructions, in float32, by the class's own way."""
     total = 0.0
     for part in clips.split(batch):
+        models.wait_while_paused()
         x = (part.to(device).float() / 127.5 - 1).transpose(1, 2)
         y = vae.decode(vae.encode(x).latent_dist.mode()).sample
         total += (10 * torch.log10(4 / (y - x).square().mean((1, 3, 4)))).mean(1).sum().item()
@@ -125,12 +161,15 @@ def main():
     parser.add_argument("--out", required=True)
     parser.add_argument("--preset", default="tiny", choices=models.VIDEO_PRESETS)
     parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--frames", type=int, default=9)
-    parser.add_argument("--small", type=float, default=0.2, help="share of steps at half size")
-    parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--kl", type=float, default=2e-4)
-    parser.add_argument("--held", type=int, default=128, help="clips of the first set kept for PSNR")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--crop", type=int, default=32)
+    parser.add_argument("--whole", type=float, default=0.15, help="last share of training on whole clips")
+    parser.add_argument("--small", type=float, default=0.2, help="share of the other steps at half size")
+    parser.add_argument("--lr", type=float, default=5e-3)
+    parser.add_argument("--kl", type=float, default=1e-3)
+    parser.add_argument("--held", type=int, default=64, help="clips of the first set kept for PSNR")
+    parser.add_argument("--decoder", action="store_true", help="train the decoder alone")
+    parser.add_argument("--from-step", type=int, default=0, help="where the cosine of learning rates begins")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int)
@@ -143,7 +182,10 @@ def main():
     sets = [torch.load(path, mmap=True)["clips"] for path in args.data]
     held, sets[0] = sets[0][:args.held], sets[0][args.held:]
     vae = models.make_video_vae(**models.VIDEO_PRESETS[args.preset]["vae"]).to(args.device)
-    optimizer = torch.optim.AdamW(vae.parameters(), args.lr, betas=(0.9, 0.99), weight_decay=1e-3)
+    optimizer = Optimizer(vae, args.lr)
+    if args.decoder:
+        vae.encoder.requires_grad_(False)
+        vae.quant_conv.requires_grad_(False)
     generator = torch.Generator().manual_seed(1)
     checkpoint, step = os.path.join(args.out, "checkpoint.pt"), 0
     if os.path.exists(checkpoint):
@@ -162,19 +204,21 @@ def main():
     began, seen, sums = time.time(), 0, torch.zeros(3)
     while step < args.steps:
         models.wait_while_paused()
-        small = torch.rand((), generator=generator) < args.small
-        x = draw(sets, args.batch, args.frames, small, generator, args.device)
+        whole = step >= args.steps - args.whole * (args.steps - args.from_step)
+        small = not whole and torch.rand((), generator=generator) < args.small
+        side, count = (sets[0].shape[-1], max(2, args.batch // 4)) if whole else (args.crop, args.batch)
+        x = draw(sets, count, side, small, generator, args.device)
         noise = torch.randn(models.latent_shape(vae, x.shape), device=args.device)
         with models.autocast(args.device):
-            loss, mse, kl = forward(vae, x, noise, args.kl)
+            loss, mse, kl = (losses if whole else forward)(vae, x, noise, args.kl)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
         for group in optimizer.param_groups:
-            group["lr"] = args.lr * min(1.0, (step + 1) / 100) * (
-                0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / args.steps)))
+            local, total = step - args.from_step, args.steps - args.from_step
+            group["lr"] = args.lr * min(1.0, (local + 1) / 100) * (
+                0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * local / total)))
         optimizer.step()
-        step, seen = step + 1, seen + args.batch * args.frames
+        step, seen = step + 1, seen + count * x.shape[2]
         sums += torch.stack([loss.detach(), mse.detach(), kl.detach()]).cpu()
         if step % 100 == 0:
             loss, mse, kl = (sums / 100).tolist()
@@ -186,7 +230,7 @@ def main():
     save()
 
     vae.eval()
-    mean, std = statistics(vae, sets[0][:256], args.device)
+    mean, std = statistics(vae, sets[0][:128], args.device)
     vae.register_to_config(latents_mean=[round(v, 5) for v in mean], latents_std=[round(v, 5) for v in std])
     vae.save_pretrained(os.path.join(args.out, "vae"))
     report = {"psnr": psnr(vae, held, args.device), "difference_of_ways": check(vae), "latents_mean": mean,
