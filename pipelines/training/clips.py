@@ -38,10 +38,10 @@ def triples():
             if held_out(shape, colour, motion)]
 
 
-def sample_clip(rng, two=0.35, camera=0.4, triple=None):
+def sample_clip(rng, two=0.35, camera=0.4, triple=None, admit=False):
     """Draws a moving scene with its caption: a second thing with chance `two`, a moving camera with `camera`.
 
-    Held-out triples are never drawn; one given as `triple` is what the first thing becomes.
+    Held-out triples are not drawn unless `admit`; one given as `triple` is what the first thing becomes.
     """
     setting = tabletop.sample_setting(rng)
     while True:
@@ -49,7 +49,7 @@ def sample_clip(rng, two=0.35, camera=0.4, triple=None):
         things[0].motion = rng.choices(MOTIONS, (2, 2, 2, 2, 2, 2, 1))[0]
         if triple:
             things[0].shape, things[0].colour, things[0].motion = triple
-        elif held_out(things[0].shape, things[0].colour, things[0].motion):
+        elif not admit and held_out(things[0].shape, things[0].colour, things[0].motion):
             continue
         relation = _place(things, rng)
         if relation is not None:
@@ -100,10 +100,10 @@ def render_clips(scenes, frames=FRAMES, size=64, device="cpu", samples=2):
     return images.view(len(scenes), frames, *images.shape[1:]), truths
 
 
-def batch(seed, count, size, device="cpu", frames=FRAMES):
+def batch(seed, count, size, device="cpu", frames=FRAMES, admit=False):
     """A reproducible batch: (clips, captions, attributes)."""
     rng = random.Random(seed)
-    scenes = [sample_clip(rng) for _ in range(count)]
+    scenes = [sample_clip(rng, admit=admit) for _ in range(count)]
     clips, truths = render_clips(scenes, frames, size, device)
     return clips, [scene.caption for scene in scenes], truths
 
@@ -125,6 +125,7 @@ def main():
     parser.add_argument("--count", type=int, default=12)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--seed", default="0")
+    parser.add_argument("--held-out", action="store_true", help="admit the triples kept from training")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int)
     args = parser.parse_args()
@@ -138,7 +139,9 @@ def main():
         clips = torch.empty(args.count, FRAMES, 3, args.size, args.size, dtype=torch.uint8)
         captions, truths, step, began = [], [], 64, time.time()
         for i in range(0, args.count, step):
-            part, words, truth = batch(f"{args.seed}/{i}", min(step, args.count - i), args.size, args.device)
+            tabletop.wait_while_paused()
+            part, words, truth = batch(f"{args.seed}/{i}", min(step, args.count - i), args.size, args.device,
+                                       admit=args.held_out)
             clips[i:i + len(part)] = (part * 255).round().byte().cpu()
             captions += words
             truths += truth

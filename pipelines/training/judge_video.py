@@ -1,12 +1,14 @@
 """A small detector that says what things in a tabletop clip are and what they do, to measure adherence.
 
-    python judge_video.py --data data/clips-a.pt data/clips-b.pt --out runs/judge-video.pt
+    python clips.py --count 2048 --size 64 --seed j --held-out --out data/clips-j.pt
+    python judge_video.py --data data/clips-j.pt data/clips-a.pt data/clips-b.pt --out runs/judge-video.pt
 
 It looks at nine frames of 64 x 64 pixels and, for each cell of a 16 x 16 map, says whether a thing is centred
 there half-way through the clip and its shape, colour, size and motion; it also names floor, background and camera
-motion. Trained on rendered clips only (blurred and noised a little). It reports its accuracy on --held clips it
-did not see, and on renders of the prompts of evaluate_video.py, whose triples it did not see: figures about a
-generator cannot be more exact than that.
+motion. Trained on rendered clips only (blurred and noised a little), triples that generators are not shown among
+them. It reports its accuracy on --held clips it
+did not see; `evaluate_video.py --renders` adds its accuracy on renders of the prompts. Figures about a generator
+cannot be more exact than that.
 """
 
 import argparse
