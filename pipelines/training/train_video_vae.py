@@ -115,6 +115,7 @@ class Optimizer(torch.optim.AdamW):
             if p.grad is None:
                 continue
             state, grad = self.state[p], p.grad
+            state.setdefault("step", torch.tensor(0.0))  # which AdamW looks for when it is loaded
             momentum = state.setdefault("momentum", torch.zeros_like(grad))
             momentum.lerp_(grad, 0.05)
             x = orthogonal(grad.lerp(momentum, 0.95).flatten(1))
