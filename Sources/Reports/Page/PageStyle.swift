@@ -55,7 +55,7 @@ enum PageStyle {
     pre.log{white-space:pre;max-height:260px;overflow:auto}
     @media(max-width:640px){main,header,footer{padding:0 12px}header{padding-top:22px}nav ul{padding:8px 12px;gap:16px}
     section{padding:16px 13px;border-radius:10px;margin:12px 0}h1{font-size:24px}.lead{font-size:16px}}
-    @media(max-width:640px){table th:first-child{max-width:42vw;white-space:normal;overflow-wrap:anywhere}}
+    @media(max-width:640px){table th:first-child{min-width:32vw;max-width:42vw;white-space:normal;overflow-wrap:anywhere}}
     @media print{nav{display:none}section{break-inside:avoid-page;border:0;padding:0}}
     """#
 
