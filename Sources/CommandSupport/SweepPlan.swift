@@ -20,7 +20,7 @@ struct SweepPlan {
   /// - Parameter flags: the command line, which wins over the spec's sampling.
   init(_ spec: SweepSpec, flags: FlagValues, environment: CommandEnvironment) throws {
     var notices: [String] = []
-    let base = flags.over(spec.sampling)
+    let bases = spec.samplings.map { flags.over($0) }, base = bases[0]
     threads = try checkedThreads(base, environment.processor)
     let folder = try PipelineFolder(path: flags.pipeline ?? spec.pipeline ?? MediaKind.image.defaultFolder)
     let geometry = try ModelGeometry(folder)
@@ -39,51 +39,55 @@ struct SweepPlan {
     let seeds = spec.seeds ?? [0]
     let dtypes = try Self.dtypes(spec, base)
 
-    // All groups have the same variants: they are solved for once, on the first request of each arithmetic.
-    var variants: [DtypeChoice: [PlannedVariant]] = [:]
-    var groups: [Sweep.Group] = []
+    // All groups have the same variants: they are solved for once, on the first request of each sampling.
+    var variants: [FlagValues: [PlannedVariant]] = [:]
+    var groups: [Sweep.Group] = [], references: Set<String> = []
     let modelHash = try resolveAttention.modelHash()
     var first: GenerationRequest?
     for (promptIndex, prompt) in prompts.enumerated() {
-      for seed in seeds {
-        for dtype in dtypes {
-          var one = prompt.flags.over(base)
-          (one.seed, one.batchCount, one.dtype) = (.fixed(seed), 1, dtype)
-          (one.output, one.promptsFile) = (nil, nil)
-          let request = try resolver.requests(one)[0]
-          first = first ?? request
-          guard request.width == first?.width, request.height == first?.height, request.frames == first?.frames else {
-            throw CommandError.usage("a sweep has one size and length: found prompts of different sizes")
-          }
-          if variants[dtype] == nil {
-            let planner = VariantPlanner(spec: spec, resolveAttention: resolveAttention, folder: folder)
-            variants[dtype] = try planner.variants(request, dtype: dtype, isFirst: variants.isEmpty)
-            notices += planner.notices
-          }
-          func cell(_ variant: PlannedVariant) throws -> Sweep.Cell {
-            var own = request
-            own.attention = variant.choice
-            own.keyValueCompression = variant.compression ?? own.keyValueCompression
-            let resolved = try resolveAttention(own)
-            own.attention = resolved.choice
-            let settings = RunRecord(request: own, folder: folder, geometry: geometry).request
-            var described = variant.variant(request)
-            described.attention = resolved.choice.text
-            return Sweep.Cell(
-              folder: try Sweep.folder(
-                promptIndex: promptIndex, variant: described, settings: settings, modelHash: modelHash),
-              request: own, variant: described,
-              command: try settings.shellCommand(program: folder.kind.isVideo ? "generate-video" : "generate-image"))
-          }
-          let isFirst = promptIndex == 0 && seed == seeds[0]
-          let own = variants[dtype]!.filter { $0.role != .control || isFirst }
-          var group = Sweep.Group(
-            prompt: one.prompt ?? one.classLabel?.text ?? "", promptIndex: promptIndex, seed: seed,
-            reference: try cell(.reference(dtype)), cells: try own.map(cell),
-            probes: promptIndex < spec.recallPrompts && seed == seeds[0])
-          group.expected = prompt.source?.expected
-          groups.append(group)
+      for (seed, base, dtype) in Self.combinations(seeds, bases, dtypes) {
+        var one = prompt.flags.over(base)
+        (one.seed, one.batchCount, one.dtype) = (.fixed(seed), 1, dtype)
+        (one.output, one.promptsFile) = (nil, nil)
+        let request = try resolver.requests(one)[0]
+        first = first ?? request
+        guard request.width == first?.width, request.height == first?.height, request.frames == first?.frames else {
+          throw CommandError.usage("a sweep has one size and length: found prompts of different sizes")
         }
+        var sampling = base
+        sampling.dtype = dtype
+        let own: [PlannedVariant]
+        if let known = variants[sampling] {
+          own = known
+        } else {
+          let planner = VariantPlanner(spec: spec, resolveAttention: resolveAttention, folder: folder)
+          own = try planner.variants(request, dtype: dtype, isFirst: variants.isEmpty)
+          notices += planner.notices
+          variants[sampling] = own
+        }
+        func cell(_ variant: PlannedVariant) throws -> Sweep.Cell {
+          var own = request
+          own.attention = variant.choice
+          own.keyValueCompression = variant.compression ?? own.keyValueCompression
+          let resolved = try resolveAttention(own)
+          own.attention = resolved.choice
+          let settings = RunRecord(request: own, folder: folder, geometry: geometry).request
+          var described = variant.variant(request)
+          described.attention = resolved.choice.text
+          return Sweep.Cell(
+            folder: try Sweep.folder(
+              promptIndex: promptIndex, variant: described, settings: settings, modelHash: modelHash),
+            request: own, variant: described,
+            command: try settings.shellCommand(program: folder.kind.isVideo ? "generate-video" : "generate-image"))
+        }
+        let isFirst = promptIndex == 0 && seed == seeds[0]
+        var group = Sweep.Group(
+          prompt: one.prompt ?? one.classLabel?.text ?? "", promptIndex: promptIndex, seed: seed,
+          reference: try cell(.reference(dtype)), cells: try own.filter { $0.role != .control || isFirst }.map(cell),
+          probes: promptIndex < spec.recallPrompts && seed == seeds[0])
+        group.expected = prompt.source?.expected
+        // A flag of the command line or of a prompt may have made two samplings one.
+        if references.insert(group.reference.folder).inserted { groups.append(group) }
       }
     }
     guard let first else { throw CommandError.usage("expected prompts, found none") }
@@ -135,6 +139,12 @@ struct SweepPlan {
       }
     }
     return [PlannedPrompt(flags: FlagValues())]
+  }
+
+  private static func combinations(
+    _ seeds: [UInt64], _ samplings: [FlagValues], _ dtypes: [DtypeChoice]
+  ) -> [(UInt64, FlagValues, DtypeChoice)] {
+    seeds.flatMap { seed in samplings.flatMap { sampling in dtypes.map { (seed, sampling, $0) } } }
   }
 
   private static func dtypes(_ spec: SweepSpec, _ flags: FlagValues) throws -> [DtypeChoice] {

@@ -8,7 +8,8 @@ import TolerantJSON
 ///       "pipeline": "pipelines/tabletop-image-256",
 ///       "prompts_file": "prompts.txt",              beside the spec; or "prompts": ["...", ...]; see ``Prompt``
 ///       "seeds": "0-1",
-///       "sampling": {"steps": 20, "size": "256x256"},        flags of generate-image or generate-video
+///       "sampling": {"steps": 20, "size": "256x256"},        flags of generate-image or generate-video; `steps` and
+///                                                            `scheduler` may be lists: each of them is swept
 ///       "densities": [0.5, 0.3, 0.2, 0.1],                   for all methods that have none of their own
 ///       "methods": ["draft:pool=4x4", {"attention": "radial:block=32", "dense_steps": [0, 5], "dtype": ["float32"]}],
 ///       "metrics": ["psnr", "ssim"], "random_baseline": true, "controls": true,
@@ -33,7 +34,8 @@ struct SweepSpec: Sendable, Hashable {
   /// As a path of this process's.
   var promptsFile: String?
   var seeds: [UInt64]?
-  var sampling = FlagValues()
+  /// At least one: flags that differ in steps and scheduler at most.
+  var samplings = [FlagValues()]
   var densities: [Double]?
   var methods: [Method] = []
   var metrics: [String]?
@@ -73,9 +75,7 @@ extension SweepSpec {
     func beside(_ name: String) -> String { Self.path(name, beside: path) }
     promptsFile = try (reader.value(object, "prompts_file") as String?).map(beside)
     seeds = try reader.seeds(object["seeds"])
-    if let flags = object["sampling"] {
-      sampling = try FlagValues(json: RunRecord.encoder().encode(flags), source: "\(path): sampling")
-    }
+    samplings = try Self.samplings(object["sampling"], reader)
     densities = try reader.value(object, "densities")
     metrics = try reader.value(object, "metrics")
     lpipsWeights = try (reader.value(object, "lpips_weights") ?? [String]()).map(beside)
@@ -95,6 +95,21 @@ extension SweepSpec {
       case .object(let object): return try Self.method(object, reader, at: "methods[\(index)].")
       default: throw reader.error("methods[\(index)]", "a text or an object")
       }
+    }
+  }
+
+  /// All combinations of the steps and schedulers that sampling flags list.
+  private static func samplings(_ flags: JSONValue?, _ reader: SpecReader) throws -> [FlagValues] {
+    guard let flags, flags != .null else { return [FlagValues()] }
+    guard case .object(let object) = flags else { throw reader.error("sampling", "an object", found: flags) }
+    var all = [object]
+    for key in ["steps", "scheduler"] {
+      guard case .array(let values)? = object[key] else { continue }
+      guard !values.isEmpty else { throw reader.error("sampling.\(key)", "at least one", found: object[key]) }
+      all = all.flatMap { one in values.map { one.merging([key: $0]) { $1 } } }
+    }
+    return try all.map {
+      try FlagValues(json: RunRecord.encoder().encode(JSONValue.object($0)), source: "\(reader.source): sampling")
     }
   }
 

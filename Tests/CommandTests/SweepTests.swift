@@ -185,7 +185,29 @@ import Testing
     #expect(forecast.variants.filter { $0.role == "method" }.map(\.cells) == [4, 4])
   }
 
+  @Test func stepsAndSchedulersAreSwept() throws {
+    let file = try folder.write(
+      """
+      {"pipeline": "\(images)", "prompts": ["a red cube"], "methods": ["draft:pool=4x4"], "densities": [0.5],
+       "sampling": {"steps": [2, 3], "scheduler": ["euler", "dpm++"], "dtype": "float32", "size": "128x128"},
+       "random_baseline": false}
+      """, to: "axes.json")
+    #expect(run("run", "--spec", file, "-o", folder.path("s")) == 0, "\(world.errors)")
+    let cells = try SweepFolder(folder.url.appendingPathComponent("s")).results().cells
+    func axes(_ role: Variant.Role) -> [String] {
+      cells.filter { $0.variant.role == role }.map { "\($0.variant.scheduler ?? "") \($0.variant.steps)" }.sorted()
+    }
+    for role in [Variant.Role.dense, .method, .control] {
+      #expect(axes(role) == ["dpm++ 2", "dpm++ 3", "euler 2", "euler 3"])
+    }
+    // A flag makes both numbers of steps one.
+    #expect(run("run", "--spec", file, "--steps", "1", "--dry-run", "--json", "-o", folder.path("t")) == 0)
+    #expect(world.output.contains("\"cells\":6") || world.output.contains("\"cells\" : 6"), "\(world.output)")
+  }
+
   @Test(arguments: [
+    (#"{"methods": ["draft"], "sampling": {"steps": []}}"#, 64, "sampling.steps"),
+    (#"{"methods": ["draft"], "sampling": 3}"#, 64, "sampling"),
     (#"{"methods": ["draft"], "stepz": 3}"#, 64, "stepz"), (#"{"methods": ["drift"]}"#, 64, "drift"),
     (#"{"methods": []}"#, 64, "methods"), (#"{"methods": [{"attention": "draft", "densitys": [1]}]}"#, 64, "densitys"),
     (#"{"methods": ["draft"], "densities": [0]}"#, 64, "density"),
