@@ -6,6 +6,7 @@ import Sweeps
 struct SweepForecast: Encodable {
   struct Line: Encodable {
     var family: String, attention: String, role: String, dtype: String
+    var kvCompression: String?
     var targetDensity: Double?
     /// Of sparse calls and of the run; absent where content decides.
     var density: Double?, runDensity: Double?
@@ -39,6 +40,7 @@ struct SweepForecast: Encodable {
       peak = max(peak, cost.peakBytes)
       return Line(
         family: variant.family, attention: variant.attention, role: variant.role.rawValue, dtype: variant.dtype,
+        kvCompression: variant.kvCompression,
         targetDensity: variant.targetDensity, density: forecast.density, runDensity: forecast.runDensity,
         cells: counts[variant] ?? 0)
     }
@@ -50,7 +52,7 @@ struct SweepForecast: Encodable {
     guard !json else { return String(decoding: try RunRecord.encoder().encode(self), as: UTF8.self) + "\n" }
     var lines = variants.map { line in
       let density = line.runDensity.map { ", density \(fixed(line.density ?? $0, 3)), of the run \(fixed($0, 3))" }
-      return "\(line.cells) x \(line.role): \(line.attention), \(line.dtype)"
+      return "\(line.cells) x \(line.role): \(line.attention)\(line.kvCompression.map { ", kv \($0)" } ?? ""), \(line.dtype)"
         + (density ?? ", density depends on content")
     }
     lines.append(

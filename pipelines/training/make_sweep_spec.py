@@ -3,9 +3,9 @@
     python make_sweep_spec.py --pipeline ../tabletop-image-256 --prompts 48 --seeds 0-1 --out spec.json
 
 The prompts are those of `evaluate.py --held-out` or, of a pipeline that makes clips, of `evaluate_video.py`, in an order
-that mixes their kinds: all name a combination that training never showed. More prompts begin with the same ones. Where the transformer's configuration has
-key/value compression, dense attention without it joins the methods. `paro` needs tables made with `sweep-attention calibrate`, and is left out with a
-note where the pipeline's folder has none.
+that mixes their kinds: all name a combination that training never showed. More prompts begin with the same ones. Where
+the transformer's configuration has key/value compression, dense attention without it joins the methods. `paro` needs
+tables made with `sweep-attention calibrate`, and is left out with a note where the pipeline's folder has none.
 """
 
 import argparse
@@ -59,8 +59,8 @@ def read(*parts):
         return json.load(file)
 
 
-def methods(pipeline):
-    """The names with default options, and what the pipeline's folder allows beside them."""
+def methods(pipeline, dense, compressions):
+    """The names with default options, what the pipeline's folder allows beside them, and training-free compressions."""
     made = ["sliding-tile", "radial", "draft"]
     if glob.glob(os.path.join(pipeline, "attention", "paro-*.json")):
         made.append("paro")
@@ -70,7 +70,19 @@ def methods(pipeline):
     if config.get("kv_compress_config"):
         # The reference keeps the checkpoint's compression; without it the model is another one.
         made.append({"attention": "dense", "family": "kv-compression off", "kv_compression": "none"})
+    made = [{"attention": method} | dense if isinstance(method, str) and dense else method for method in made]
+    for compression in compressions:
+        made.append({"attention": "dense", "family": f"kv {compression.split(':')[0]}", "kv_compression": compression})
     return made
+
+
+def written(spec):
+    """JSON with a line for each key, method and prompt."""
+    def value(name, held):
+        if name in ("methods", "prompts"):
+            return "[\n  " + ",\n  ".join(map(json.dumps, held)) + "\n ]"
+        return json.dumps(held)
+    return "{\n " + ",\n ".join(f'"{name}": {value(name, held)}' for name, held in spec.items()) + "\n}\n"
 
 
 def main():
@@ -83,17 +95,22 @@ def main():
     parser.add_argument("--size", help="pixels such as 256x256, instead of the pipeline's own")
     parser.add_argument("--judge", help="instead of the pipeline's own judge.safetensors; as the spec will name it")
     parser.add_argument("--recall-prompts", type=int, default=0, help="prompts to measure attention's loss on")
+    parser.add_argument("--dense-steps", type=int, help="of every method, instead of its own")
+    parser.add_argument("--dense-layers", type=int, help="of every method, instead of its own")
+    parser.add_argument("--kv-compression", nargs="*", default=[], help="to compare as well, such as average:ratio=2")
     args = parser.parse_args()
     if args.prompts < 1:
         parser.error("--prompts: expected at least 1")
     is_clip = read(args.pipeline, "model_index.json")["_class_name"] == "WanPipeline"
     sampling = {name: value for name, value in (("steps", args.steps), ("size", args.size)) if value}
+    dense = {name: [value] for name, value in (("dense_steps", args.dense_steps), ("dense_layers", args.dense_layers))
+             if value is not None}
     spec = {
         "pipeline": args.pipeline,
         "seeds": args.seeds,
         "sampling": sampling,
         "densities": DENSITIES,
-        "methods": methods(args.pipeline),
+        "methods": methods(args.pipeline, dense, args.kv_compression),
         "random_baseline": True,
         "controls": True,
         "prompts": (clip_prompts if is_clip else image_prompts)(args.prompts),
@@ -103,7 +120,7 @@ def main():
     if args.recall_prompts:
         spec["recall"] = {"prompts": args.recall_prompts, "queries": 64}
     with open(args.out, "w") as file:
-        json.dump(spec, file, indent=1)
+        file.write(written(spec))
     print(f"{args.out}: {args.prompts} prompts", file=sys.stderr)
 
 
