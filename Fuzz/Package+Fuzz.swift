@@ -7,5 +7,5 @@ package.targets += [
       "Checkpoints", "CommandSupport", "DiffusionModels", "DiffusionPipelines", "Media", "Schedulers", "SparseAttention",
       "Tensors", "Tokenizers", "TolerantJSON",
     ],
-    path: "Fuzz/Targets", swiftSettings: [.unsafeFlags(["-parse-as-library"])])
+    path: "Fuzz/Targets", swiftSettings: [.swiftLanguageMode(.v5), .unsafeFlags(["-parse-as-library"])])
 ]

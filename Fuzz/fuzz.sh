@@ -3,7 +3,7 @@
 #
 #     Fuzz/fuzz.sh [TARGET...]       every target without a name
 #
-# A crash, a hang over a second or memory over 2 GiB ends it; the input then lies in .build/fuzz/found.
+# A crash, a hang over a second or memory over 2 GiB ends a target; the input then lies in .build/fuzz/found.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 build=$root/.build/fuzz
@@ -20,6 +20,7 @@ swift build --package-path "$build" -c release --product fuzz \
 fuzz=$build/.build/release/fuzz
 
 export TESSERA_FIXTURES="$root/Tests/PipelineTests/Fixtures" SWIFT_BACKTRACE=enable=no
+broken=
 for target in ${*:-$("$fuzz" list)}; do
   seeds=$root/Fuzz/Corpora/$target
   mkdir -p "$build/corpora/$target"
@@ -29,7 +30,8 @@ for target in ${*:-$("$fuzz" list)}; do
     -artifact_prefix="$build/found/$target-" > "$build/$target.log" 2>&1 || {
       tail -40 "$build/$target.log"
       echo "fuzz $target: broken; see $build/found" >&2
-      exit 1
+      broken=1
     }
   grep -E "number_of_executed_units|average_exec_per_sec|peak_rss" "$build/$target.log" | tr '\n' ' '; echo
 done
+[ -z "$broken" ]

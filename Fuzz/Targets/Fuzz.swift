@@ -20,7 +20,7 @@ let scratch: URL = {
 /// A file in the scratch folder with these bytes.
 func scratchFile(_ name: String, _ bytes: [UInt8]) throws -> URL {
   let url = scratch.appendingPathComponent(name)
-  FileManager.default.createFile(atPath: url.path, contents: Data(bytes))
+  _ = FileManager.default.createFile(atPath: url.path, contents: Data(bytes))
   return url
 }
 

@@ -46,6 +46,7 @@ extension CommandEnvironment {
       readRecord: { data in try PNGFile.decode(Array(data)).text.first { $0.key == RunRecord.metadataKey }?.value },
       readVideoText: VideoFile.metadata,
       proveWritable: { try AtomicFile.proveWritable(URL(fileURLWithPath: $0)) },
+      claim: { try FileLock(claiming: URL(fileURLWithPath: $0)) },
       writeFile: { bytes, path in
         do {
           try AtomicFile.write(bytes, to: URL(fileURLWithPath: path))
