@@ -13,6 +13,7 @@ import collections
 import errno
 import pathlib
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -62,7 +63,6 @@ def contents(folder):
 
 def pictures(files):
     """Pictures compare by their pixels: a file's record holds seconds."""
-    import struct
     result = {}
     for name, data in files.items():
         if not name.endswith(".png"):

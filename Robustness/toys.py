@@ -1,5 +1,6 @@
 """Small pipelines, how to run the programs on them, and what must hold after every run."""
 
+import json
 import os
 import pathlib
 import resource
@@ -35,9 +36,9 @@ class Broken(Exception):
     """What a run must never do."""
 
 
-def program(name, folder=None):
-    """The path of a built program."""
-    return str(pathlib.Path(folder or ROOT / ".build" / "release") / name)
+def program(name):
+    """The path of a built program; TESSERA_PROGRAMS is their folder where it is another."""
+    return str(pathlib.Path(os.environ.get("TESSERA_PROGRAMS", ROOT / ".build" / "release")) / name)
 
 
 def run(arguments, seconds=20, memory=8 << 30, environment=None):
@@ -118,12 +119,10 @@ def check_whole(path):
     """Nothing half written lies at a final name."""
     {".png": check_png, ".mp4": check_mp4}.get(path.suffix, lambda path: None)(path)
     if path.suffix == ".json":
-        import json
         json.loads(path.read_bytes())
     if path.suffix == ".safetensors":
         data = path.read_bytes()
         length = struct.unpack("<Q", data[:8])[0]
-        import json
         header = json.loads(data[8:8 + length])
         end = max(entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__")
         if 8 + length + end != len(data):
