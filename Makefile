@@ -7,7 +7,7 @@ DEMO_PROMPT ?= a large red sphere on a grey floor
 BUILD := swift build -c release
 BIN := .build/release
 
-.PHONY: all build demo test check lint dependencies clean
+.PHONY: all build demo test check lint fuzz hostile dependencies clean
 
 all: build
 
@@ -26,6 +26,16 @@ check: lint test
 
 lint:
 	swift format lint --strict --recursive Package.swift Sources Tests
+
+# Random input for every reader of strangers' files, FUZZ_SECONDS (10) for each: crashes, hangs, memory.
+fuzz: dependencies
+	Fuzz/fuzz.sh
+
+# Damaged pipelines, failing disks, and runs that are killed: what tests of whole programs can find.
+hostile: build
+	Robustness/mutate_pipelines.py --count 100
+	Robustness/inject_faults.py
+	Robustness/interrupt_runs.py --count 12
 
 dependencies:
 	@command -v swift >/dev/null || { \

@@ -4,7 +4,9 @@
 #include <libavformat/avformat.h>
 #include <libavutil/mem.h>
 #include <libavutil/pixdesc.h>
+#include <limits.h>
 #include <string.h>
+#include <sys/stat.h>
 
 struct CFFmpegReader {
   AVFormatContext *format;
@@ -66,8 +68,12 @@ static int open_file(CFFmpegReader *reader, const char *path, uint8_t *error) {
     avformat_free_context(format);
     return fail(CFFMPEG_FAILED, "out of memory", 0, error);
   }
+  // A header can ask for far more than a file of its size can fill.
+  struct stat file;
+  if (stat(path, &file) == 0) av_max_alloc(4 * (size_t)file.st_size + (4 << 20));
   // Frees the context when it fails.
   const int code = avformat_open_input(&format, address, NULL, NULL);
+  av_max_alloc(INT_MAX);
   av_free(address);
   if (code < 0) return failed("not a video file", code, error);
   reader->format = format;

@@ -30,8 +30,9 @@ public struct WeightScope: Sendable {
   /// Counts a tensor as read that is known to be unused, such as a position table that is computed instead.
   public func skip(_ name: String) { _ = try? store.take(full(name)) }
 
-  /// A tensor where it lies, shape-checked.
-  public func stored(_ name: String, _ shape: [Int]) throws -> StoredTensor {
+  /// A tensor where it lies, its shape checked, and that its values are numbers.
+  /// - Parameter isSparse: whether only a few entries will be read, so that the others are better left untouched.
+  public func stored(_ name: String, _ shape: [Int], isSparse: Bool = false) throws -> StoredTensor {
     let tensor = try store.take(full(name))
     guard tensor.shape == shape else {
       throw CheckpointError.wrongShape(name: full(name), path: store.path, expected: shape, found: tensor.shape)
@@ -39,6 +40,7 @@ public struct WeightScope: Sendable {
     guard [.float32, .float16, .bfloat16, .float64].contains(tensor.type) else {
       throw CheckpointError.wrongType(name: full(name), path: store.path, found: tensor.type.rawValue)
     }
+    guard isSparse || tensor.isFinite else { throw CheckpointError.notFinite(name: full(name), path: store.path) }
     return tensor
   }
 

@@ -52,7 +52,7 @@ struct ClipDecoding {
     } catch let failure as WriteFailure {
       let line = errorLine(for: failure.cause)
       let cause = line.contains(result.output) ? line : "\(result.output): \(line)"
-      say("error: \(cause); decoding again to keep the frames")
+      say("note: \(cause); decoding again to keep the frames")
       let kept = try keepFrames(with: generator, onEvent: onEvent).map { "; the frames are kept in \($0)" } ?? ""
       throw CommandError(.failedWhileRunning, cause + kept)
     }

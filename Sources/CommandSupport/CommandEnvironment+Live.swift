@@ -46,6 +46,7 @@ extension CommandEnvironment {
       readRecord: { data in try PNGFile.decode(Array(data)).text.first { $0.key == RunRecord.metadataKey }?.value },
       readVideoText: VideoFile.metadata,
       proveWritable: { try AtomicFile.proveWritable(URL(fileURLWithPath: $0)) },
+      claim: { try FileLock(claiming: URL(fileURLWithPath: $0)) },
       writeFile: { bytes, path in
         do {
           try AtomicFile.write(bytes, to: URL(fileURLWithPath: path))
@@ -75,12 +76,15 @@ extension CommandEnvironment {
 
   private static func checkScheduler(_ request: GenerationRequest, _ folder: PipelineFolder) throws {
     let configuration = try SchedulerConfiguration(contentsOf: folder.configFile(of: "scheduler"))
+    var scheduler: any Scheduler
     do {
-      var scheduler = try makeScheduler(named: request.scheduler, configuration: configuration)
-      try scheduler.setTimesteps(request.steps)
+      scheduler = try makeScheduler(named: request.scheduler, configuration: configuration)
     } catch SchedulerError.unknownScheduler(let name, let known) where request.scheduler == nil {
       throw PipelineError.unsupported(
         path: try folder.configFile(of: "scheduler").path, what: "scheduler class '\(name)'", known: known)
+    }
+    do {
+      try scheduler.setTimesteps(request.steps)
     } catch SchedulerError.invalid(let scheduler, let reason) {
       throw CommandError.usage("\(scheduler): \(reason)")
     }

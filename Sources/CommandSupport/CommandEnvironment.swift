@@ -44,6 +44,8 @@ public struct CommandEnvironment {
   public var readVideoText: (String) throws -> [String: String]
   /// Throws unless a file can be made at this path; makes its folder.
   public var proveWritable: (String) throws -> Void
+  /// Claims a result's path for this process; `nil` where another run has it.
+  public var claim: (String) throws -> FileLock?
   /// Writes a file whole or not at all.
   public var writeFile: ([UInt8], String) throws -> Void
   /// Throws unless a video of that width and height can be made at this path: encoder, settings, folder. What is to be

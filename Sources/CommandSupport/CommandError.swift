@@ -114,8 +114,11 @@ public func exitStatus(for error: any Error) -> ExitStatus {
 /// The exit code an error asks for, as a number.
 public func exitCode(for error: any Error) -> Int32 { exitStatus(for: error).rawValue }
 
-/// What to print after `error: `: always one line.
+/// What to print after `error: `: always one line, without control characters and of bounded length. Names inside a
+/// stranger's file are part of it.
 public func errorLine(for error: any Error) -> String {
-  let text = String(describing: error)
-  return text.split(whereSeparator: \.isNewline).map { $0.trimmingCharacters(in: .whitespaces) }.joined(separator: " ")
+  let lines = String(describing: error).split(whereSeparator: \.isNewline)
+  let text = lines.map { $0.trimmingCharacters(in: .whitespaces) }.joined(separator: " ").unicodeScalars
+  let shown = text.prefix(1000).map { CharacterSet.controlCharacters.contains($0) ? "?" : String($0) }.joined()
+  return text.count > 1000 ? shown + "..." : shown
 }

@@ -1,5 +1,7 @@
 import ArgumentParser
 import DiffusionPipelines
+import Foundation
+import Tensors
 
 /// A command that touches the outside world through its environment alone.
 public protocol EnvironmentCommand: ParsableCommand {
@@ -14,6 +16,13 @@ extension EnvironmentCommand {
   /// Runs the process's own arguments.
   /// - Returns: the process's exit code.
   public static func execute(environment: CommandEnvironment) -> Int32 {
+    MemoryBlock.exhausted.withLock {
+      $0 = { bytes in
+        let line = "error: out of memory: no further \(formatBytes(bytes)) to be had; what was saved stays\n"
+        try? FileHandle.standardError.write(contentsOf: Data(line.utf8))
+        _exit(ExitStatus.overMemoryLimit.rawValue)
+      }
+    }
     do {
       return execute(try ArgumentsDoor.arguments(), environment: environment)
     } catch {

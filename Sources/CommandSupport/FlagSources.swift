@@ -15,7 +15,7 @@ struct PromptItem: Sendable {
 /// an object of flags, or a string. Otherwise each line is a prompt (a class label for class-conditional pipelines).
 /// Empty lines are skipped.
 func readPromptsFile(_ path: String, kind: PipelineKind) throws -> [(line: Int, item: Result<PromptItem, any Error>)] {
-  let data = try TolerantJSON.read(URL(fileURLWithPath: path))
+  let data = try TolerantJSON.read(URL(fileURLWithPath: path), allowsPipes: true)
   let bytes = data.starts(with: [0xef, 0xbb, 0xbf]) ? data.dropFirst(3) : data
   let lines = bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).enumerated()
     .map { line in

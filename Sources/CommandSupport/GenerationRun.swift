@@ -53,9 +53,18 @@ struct GenerationRun {
     return .someFailed
   }
 
+  /// Claims a result's path while it is made, so that two runs never mix their files.
+  private func claim(_ result: PlannedResult) throws -> FileLock {
+    guard let claim = try environment.claim(result.output) else {
+      throw CommandError(.cannotWrite, "\(result.output): another run is writing it")
+    }
+    return claim
+  }
+
   private mutating func proveOutputs() throws {
     var said: Set<String> = []
     for result in plan.results {
+      try claim(result).release()
       switch result.clip {
       case nil: try environment.proveWritable(result.output)
       case .frames(let frames):
@@ -117,7 +126,8 @@ struct GenerationRun {
 
   private mutating func make(_ result: PlannedResult, number: Int, with generator: any MediaGenerator) throws {
     if environment.stopRequested() { throw GenerationStopped(steps: 0) }
-    let request = result.request
+    let request = result.request, claim = try claim(result)
+    defer { claim.release() }
     if resumes, try isMade(result) {
       progress.line("\(result.output): is there already")
       if !printsJSON { environment.writeOutput(result.output + "\n") }
@@ -209,8 +219,9 @@ struct GenerationRun {
   ) throws -> any Error {
     if let error = error as? PipelineError, case .notFinite = error { return error }
     do {
-      guard let steps = try keeper.save() else { return error }
-      progress.line("\(steps) of \(result.request.steps) steps are saved in \(keeper.path)")
+      guard let steps = try keeper.saveSomewhere() else { return error }
+      progress.line("\(steps) of \(result.request.steps) steps are saved in \(keeper.savedPath)")
+      if keeper.savedPath != keeper.path { progress.line("note: move it to \(keeper.path) first") }
       let settings = RunRecord(request: result.request, folder: plan.folder, geometry: plan.geometry).request
       let command = try settings.shellCommand(program: "generate-\(plan.kind.rawValue)")
       progress.line("to go on: \(command) --output \(shellQuoted(result.output)) --resume")
@@ -289,7 +300,7 @@ struct GenerationRun {
       let isKept = (try? environment.writeFile(bytes, rescue)) != nil
       throw CommandError(
         .failedWhileRunning,
-        "\(result.output): cannot write: \(errorLine(for: error))"
+        errorLine(for: error)
           + (isKept ? "; the picture is kept as \(rescue)" : ""))
     }
   }

@@ -4,6 +4,8 @@ import Foundation
 /// Keeps the saved state of one run beside its output: every so many seconds, and when the run ends early.
 struct StateKeeper {
   let path: String
+  /// Where the latest one was saved.
+  private(set) var savedPath: String
   /// Seconds between saves; 0 saves after every step.
   let interval: Double
   let environment: CommandEnvironment
@@ -14,6 +16,7 @@ struct StateKeeper {
 
   init(_ result: PlannedResult, every interval: Double, environment: CommandEnvironment) {
     (path, self.interval, self.environment) = (result.beside("state", "safetensors"), interval, environment)
+    savedPath = path
     lastSave = environment.now()
   }
 
@@ -43,10 +46,25 @@ struct StateKeeper {
   /// Saves the latest state, unless it is saved already.
   /// - Returns: the steps that are safe; `nil` where there are none.
   @discardableResult
-  mutating func save() throws -> Int? {
+  mutating func save() throws -> Int? { try save(at: path) }
+
+  /// Saves the latest state, where the system keeps temporary files if it cannot be written where it belongs.
+  /// - Returns: the steps that are safe; `nil` where there are none.
+  mutating func saveSomewhere() throws -> Int? {
+    do {
+      return try save()
+    } catch {
+      let name = "tessera-rescued-\((path as NSString).lastPathComponent)"
+      let rescue = FileManager.default.temporaryDirectory.appendingPathComponent(name).path
+      guard let steps = try? save(at: rescue) else { throw error }
+      return steps
+    }
+  }
+
+  private mutating func save(at path: String) throws -> Int? {
     guard let latest, latest.steps != savedSteps else { return savedSteps }
     try environment.writeFile(latest.bytes(), path)
-    (savedSteps, lastSave) = (latest.steps, environment.now())
+    (savedSteps, savedPath, lastSave) = (latest.steps, path, environment.now())
     return savedSteps
   }
 

@@ -10,6 +10,7 @@ struct SweepRun {
   let printsJSON: Bool
   private var progress: ProgressPrinter
   private var finished = 0
+  private var isWaiting = false
   private let start: Double
 
   init(
@@ -62,6 +63,9 @@ struct SweepRun {
     case .ran: finished += 1
     case .controlPassed(let cell): progress.line("\(cell.folder): equals dense attention, as it must")
     case .measured: break
+    case .waiting:
+      if !isWaiting { progress.line("waiting for cells that another process runs") }
+      isWaiting = true
     }
   }
 

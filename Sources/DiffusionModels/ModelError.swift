@@ -1,9 +1,13 @@
+import Tensors
+
 /// A model configuration that this program does not implement, or that contradicts itself.
 public enum ModelError: Error, CustomStringConvertible, Equatable {
   /// A configuration key whose value is not implemented.
   case unsupported(model: String, key: String, value: String, supported: String)
   /// A number outside what makes sense.
   case invalid(model: String, key: String, value: String, expected: String)
+  /// A layer whose output holds infinities or NaN, the first one; counted from 0, as in the weights' names.
+  case notFinite(layer: Int)
 
   public var description: String {
     switch self {
@@ -11,6 +15,7 @@ public enum ModelError: Error, CustomStringConvertible, Equatable {
       return "\(model): \(key) '\(value)' is not supported; supported: \(supported)"
     case .invalid(let model, let key, let value, let expected):
       return "\(model): \(key) is \(value), expected \(expected)"
+    case .notFinite(let layer): return "layer \(layer): its output holds infinities or NaN"
     }
   }
 }
@@ -21,4 +26,9 @@ func check(_ model: String, _ key: String, _ value: Int, in range: ClosedRange<I
     throw ModelError.invalid(
       model: model, key: key, value: String(value), expected: "\(range.lowerBound) to \(range.upperBound)")
   }
+}
+
+/// Throws where a layer's output is no longer made of numbers.
+func checkFinite(_ output: Tensor, layer: Int) throws {
+  guard output.isFinite else { throw ModelError.notFinite(layer: layer) }
 }

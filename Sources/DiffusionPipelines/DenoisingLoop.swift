@@ -59,7 +59,7 @@ struct DenoisingLoop {
     let index = next
     let prediction = try predict(scheduler.scaledInput(latents, at: index), scheduler.timesteps[index], index)
     latents = try scheduler.step(prediction, at: index, sample: latents, random: &random)
-    guard latents.isFinite else { throw PipelineError.notFinite(component: "transformer", step: index + 1) }
+    guard latents.isFinite else { throw PipelineError.notFinite(component: "scheduler", step: index + 1) }
     next += 1
     return Step(index: index, latents: latents)
   }

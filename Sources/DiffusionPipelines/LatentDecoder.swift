@@ -47,7 +47,7 @@ final class LatentDecoder {
       picture = decoder(latents.map { $0 / scaling + shift })
     case .video: preconditionFailure("a clip is decoded frame by frame")
     }
-    guard picture.isFinite else { throw PipelineError.notFinite(component: "vae", step: nil) }
+    guard picture.isFinite else { throw PipelineError.notFinite(component: "vae") }
     return picture
   }
 
@@ -56,7 +56,7 @@ final class LatentDecoder {
   func clip(_ latents: Tensor, tiled: Bool, onFrame: (Tensor) throws -> Void) throws {
     guard case .video(let decoder, let config) = model else { preconditionFailure("a clip of a picture's decoder") }
     try decoder.decode(decoder.unnormalized(latents), tiles: tiled ? TileGeometry(config) : nil) { frames in
-      guard frames.isFinite else { throw PipelineError.notFinite(component: "vae", step: nil) }
+      guard frames.isFinite else { throw PipelineError.notFinite(component: "vae") }
       for index in 0..<frames.shape[0] { try onFrame(frames.slice(index..<index + 1).permuted(0, 3, 1, 2)) }
     }
   }

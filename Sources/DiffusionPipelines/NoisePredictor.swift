@@ -46,17 +46,27 @@ final class NoisePredictor {
   ) -> (_ input: Tensor, _ timestep: Float, _ step: Int) throws -> Tensor {
     let branches = self.branches(request, texts)
     let scale = Float(request.guidanceScale)
-    return { input, timestep, step in
+    return { [self] input, timestep, step in
       let channels = input.shape[1]
       let predictions = try branches.enumerated().map { index, branch in
         let call = DenoisingCall(step: step, of: request.steps, branch: index)
-        return try branch(input, timestep, call, attention).narrowed(axis: 1, 0..<channels)
+        let component = component(at: timestep)
+        let prediction = try naming(component, step: step + 1) {
+          try branch(input, timestep, call, attention).narrowed(axis: 1, 0..<channels)
+        }
+        guard prediction.isFinite else { throw PipelineError.notFinite(component: component, step: step + 1) }
+        return prediction
       }
       guard predictions.count == 2 else { return predictions[0] }
       // without + scale * (with - without)
       let difference = weightedSum(1, predictions[0], -1, predictions[1])
       return weightedSum(scale, difference, 1, predictions[1])
     }
+  }
+
+  /// The component that predicts at a timestep.
+  private func component(at timestep: Float) -> String {
+    if case .wan(let experts) = model { experts.component(at: timestep) } else { "transformer" }
   }
 
   private typealias Branch = (Tensor, Float, DenoisingCall, any AttentionEngine) throws -> Tensor

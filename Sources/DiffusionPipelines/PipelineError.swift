@@ -1,3 +1,5 @@
+import DiffusionModels
+
 /// What can be wrong with a pipeline folder or a request, before and while a pipeline runs.
 public enum PipelineError: Error, Hashable, Sendable, CustomStringConvertible {
   /// A file or folder that should be there is not.
@@ -8,8 +10,8 @@ public enum PipelineError: Error, Hashable, Sendable, CustomStringConvertible {
   case unsupported(path: String, what: String, known: [String])
   /// The request itself makes no sense for this pipeline.
   case badRequest(String)
-  /// A component's output holds infinities or NaN; `step` counts from 1.
-  case notFinite(component: String, step: Int?)
+  /// A component's output holds infinities or NaN; `layer` counts from 0 and `step` from 1.
+  case notFinite(component: String, layer: Int? = nil, step: Int? = nil)
 
   public var description: String {
     switch self {
@@ -18,10 +20,19 @@ public enum PipelineError: Error, Hashable, Sendable, CustomStringConvertible {
     case .unsupported(let path, let what, let known):
       return "\(path): \(what) is not supported" + (known.isEmpty ? "" : "; known: " + known.joined(separator: ", "))
     case .badRequest(let reason): return reason
-    case .notFinite(let component, let step):
-      return "\(component): its output holds infinities or NaN" + (step.map { " at step \($0)" } ?? "")
-        + "; nothing was drawn"
+    case .notFinite(let component, let layer, let step):
+      return "\(component): its output holds infinities or NaN" + (layer.map { ", first after layer \($0)," } ?? "")
+        + (step.map { " at step \($0)" } ?? "") + "; nothing was drawn"
     }
+  }
+}
+
+/// Runs a part of a component, which is named where its numbers stop being numbers.
+func naming<Result>(_ component: String, step: Int? = nil, _ body: () throws -> Result) throws -> Result {
+  do {
+    return try body()
+  } catch ModelError.notFinite(let layer) {
+    throw PipelineError.notFinite(component: component, layer: layer, step: step)
   }
 }
 

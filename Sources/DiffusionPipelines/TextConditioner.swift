@@ -59,14 +59,16 @@ final class TextConditioner {
     let encoder = try T5EncoderModel(
       folder.config(T5Configuration.self, of: "text_encoder"), family: T5Family(rawValue: className) ?? .t5,
       weights: store.scope(precision))
-    let results = try encoder(sequences) { layer in
-      if layer > 0, try !onEvent(.step(index: layer, count: encoder.configuration.layers)) {
-        throw GenerationStopped(steps: 0)
+    let results = try naming("text_encoder") {
+      try encoder(sequences) { layer in
+        if layer > 0, try !onEvent(.step(index: layer, count: encoder.configuration.layers)) {
+          throw GenerationStopped(steps: 0)
+        }
       }
     }
     try store.verifyAllRead { $0.hasPrefix("decoder.") || $0 == "lm_head.weight" }
     for (key, result) in zip(keys, results) {
-      guard result.isFinite else { throw PipelineError.notFinite(component: "text_encoder", step: nil) }
+      guard result.isFinite else { throw PipelineError.notFinite(component: "text_encoder") }
       embeddings[key] = result
     }
   }

@@ -21,10 +21,13 @@ final class WanExperts {
     _ = try load("transformer")
   }
 
-  /// The transformer that predicts at a timestep.
-  func model(at timestep: Float) throws -> WanTransformer3DModel {
-    try load(boundary.map { timestep < $0 } == true ? "transformer_2" : "transformer")
+  /// Which of them predicts at a timestep.
+  func component(at timestep: Float) -> String {
+    boundary.map { timestep < $0 } == true ? "transformer_2" : "transformer"
   }
+
+  /// The transformer that predicts at a timestep.
+  func model(at timestep: Float) throws -> WanTransformer3DModel { try load(component(at: timestep)) }
 
   private func load(_ component: String) throws -> WanTransformer3DModel {
     if let loaded, loaded.component == component { return loaded.model }

@@ -32,7 +32,22 @@ public enum PNGFile {
   /// Palettes and grey are expanded to RGB, 16 bits scaled to 8, alpha dropped.
   public static func decode(_ bytes: [UInt8]) throws -> (frame: Frame, text: [Text]) {
     let limits = PNGDoor.Limits(extent: maxExtent, pixelBytes: maxPixelBytes, textBytes: maxTextBytes)
+    try checkChunks(bytes)
     return try PNGDoor.decode(bytes, limits: limits)
+  }
+
+  /// Throws unless every chunk lies within the file: libpng makes room for a chunk before it reads it.
+  private static func checkChunks(_ bytes: [UInt8]) throws {
+    guard bytes.starts(with: [0x89, 0x50, 0x4e, 0x47]) else { return }
+    var start = 8
+    while start + 8 <= bytes.count {
+      let length = bytes[start..<start + 4].reduce(0) { $0 << 8 | Int($1) }
+      guard length <= bytes.count - start - 8 else {
+        throw MediaError.badPNG(reason: "a chunk of \(length) bytes at byte \(start) of \(bytes.count): truncated?")
+      }
+      if bytes[start + 4..<start + 8].elementsEqual("IEND".utf8) { return }
+      start += 12 + length
+    }
   }
 
   /// The PNG specification's rule for keywords (11.3.3.2), narrowed to ASCII.

@@ -27,6 +27,11 @@ public struct SweepFolder: Sendable {
     return try read(CellResult.self, file(cell, Self.run)).map(State.ran) ?? .missing
   }
 
+  /// Claims a group for this process while it runs and measures its cells; `nil` where another process has it.
+  func claim(_ group: Sweep.Group) throws -> FileLock? {
+    try FileLock(claiming: url.appendingPathComponent(group.reference.folder).deletingLastPathComponent())
+  }
+
   // MARK: Writing
 
   func write(_ bytes: [UInt8], _ cell: String, _ name: String) throws {

@@ -17,6 +17,8 @@ public enum SweepEvent: Sendable {
   case controlPassed(Sweep.Cell)
   /// A group's cells are measured.
   case measured(group: Int, of: Int)
+  /// All groups that are left are being run by other processes.
+  case waiting
 }
 
 /// Runs what is not finished of a sweep: within a group the reference and its cells one after another, forwards and
@@ -51,27 +53,42 @@ public struct SweepRunner {
   public mutating func run(onEvent: (SweepEvent) throws -> Bool) throws {
     try folder.begin(sweep.header)
     let pending = try Self.pending(sweep, in: folder)
-    let missing = Set(pending.map(\.folder))
     if !pending.isEmpty {
       generator.keepsModels = true
       try generator.prepare(pending.map(\.request)) { try onEvent(.generation($0)) }
     }
-    var number = 0
-    for (index, group) in sweep.groups.enumerated() {
-      let cells = [group.reference] + group.cells
-      for cell in index.isMultiple(of: 2) ? cells : cells.reversed() where missing.contains(cell.folder) {
-        number += 1
-        _ = try onEvent(.cell(number, of: pending.count, cell, probing: false))
-        let start = ContinuousClock.now
-        try run(cell, of: group, onEvent)
-        guard try onEvent(.ran(seconds: (ContinuousClock.now - start) / .seconds(1))) else {
-          throw GenerationStopped(steps: cell.request.steps)
+    var number = 0, left = Array(sweep.groups.indices)
+    while !left.isEmpty {
+      var taken: [Int] = []
+      for index in left {
+        let group = sweep.groups[index]
+        guard let claim = try folder.claim(group) else {
+          taken.append(index)
+          continue
+        }
+        defer { claim.release() }
+        let cells = [group.reference] + group.cells
+        for cell in index.isMultiple(of: 2) ? cells : cells.reversed() {
+          guard case .missing = try folder.state(cell.folder) else { continue }
+          number += 1
+          _ = try onEvent(.cell(number, of: pending.count, cell, probing: false))
+          let start = ContinuousClock.now
+          try run(cell, of: group, onEvent)
+          guard try onEvent(.ran(seconds: (ContinuousClock.now - start) / .seconds(1))) else {
+            throw GenerationStopped(steps: cell.request.steps)
+          }
+        }
+        try measure(group, onEvent)
+        let isLast = index == left.last && taken.isEmpty
+        guard try onEvent(.measured(group: index + 1, of: sweep.groups.count)) || isLast else {
+          throw GenerationStopped(steps: 0)
         }
       }
-      try measure(group, onEvent)
-      guard try onEvent(.measured(group: index + 1, of: sweep.groups.count)) || index + 1 == sweep.groups.count else {
-        throw GenerationStopped(steps: 0)
+      if taken.count == left.count {
+        guard try onEvent(.waiting) else { throw GenerationStopped(steps: 0) }
+        Thread.sleep(forTimeInterval: 0.2)
       }
+      left = taken
     }
   }
 

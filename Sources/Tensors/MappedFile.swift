@@ -21,7 +21,8 @@ public final class MappedFile: @unchecked Sendable {
   }
 
   public init(path: String) throws {
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    // Opening a pipe must not wait for its writer; it is refused below.
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard descriptor >= 0 else {
       throw Failure(path: path, reason: String(cString: strerror(errno)), isMissing: errno == ENOENT)
     }

@@ -26,9 +26,17 @@ public final class MemoryBlock: @unchecked Sendable {
 
   private static func allocate(_ bytes: Int) -> UnsafeMutableRawPointer {
     var raw: UnsafeMutableRawPointer?
-    let status = posix_memalign(&raw, 64, max(bytes, 1))
-    precondition(status == 0 && raw != nil, "out of memory allocating \(bytes) bytes")
-    return raw!
+    if posix_memalign(&raw, 64, max(bytes, 1)) == 0, let raw { return raw }
+    // Blocks of other sizes may be what is missing.
+    releaseKept()
+    if posix_memalign(&raw, 64, max(bytes, 1)) == 0, let raw { return raw }
+    exhausted.withLock { $0(bytes) }
+  }
+
+  /// Ends the process where the system has no memory left, given the bytes that were asked for. Programs put their own
+  /// last words here; no caller of a kernel could go on.
+  public static let exhausted = Mutex<@Sendable (Int) -> Never> { bytes in
+    fatalError("out of memory allocating \(bytes) bytes")
   }
 
   /// Gives all kept blocks back to the system. Called between the phases of a run, whose sizes differ.

@@ -40,6 +40,9 @@ public struct StoredTensor: Sendable {
     return result
   }
 
+  /// `true` when no value is infinite or NaN, in the file or as Float32.
+  public var isFinite: Bool { withBytes { isEachFinite($0, type) } }
+
   /// Chosen entries of the first axis as Float32, without touching the rest: `[indices.count, ...]`.
   public func rows(_ indices: [Int]) -> Tensor {
     let size = range.count / max(shape[0], 1)

@@ -159,10 +159,6 @@ extension Tensor {
 
   /// `true` when no element is infinite or NaN.
   public var isFinite: Bool {
-    withFloats { values in
-      var worst: Float = 0
-      for value in values { worst += value * 0 }
-      return worst == 0
-    }
+    withFloats { isEachFinite(UnsafeRawBufferPointer($0), .float32) }
   }
 }

@@ -34,7 +34,11 @@ public enum TolerantJSON {
   }
 
   /// The bytes of a file of at most `limit` bytes.
-  public static func read(_ file: URL, limit: Int = defaultLimit) throws -> Data {
+  /// - Parameter allowsPipes: whether the file may also be a pipe or a device, which can make a reader wait for ever.
+  public static func read(_ file: URL, limit: Int = defaultLimit, allowsPipes: Bool = false) throws -> Data {
+    guard allowsPipes || isRegular(file) || !FileManager.default.fileExists(atPath: file.path) else {
+      throw Failure(path: file.path, reason: "not a regular file")
+    }
     let handle: FileHandle
     do {
       handle = try FileHandle(forReadingFrom: file)
@@ -53,6 +57,12 @@ public enum TolerantJSON {
       throw Failure(path: file.path, reason: "larger than the limit of \(limit) bytes for a JSON file")
     }
     return data
+  }
+
+  /// Whether a path leads to a regular file, and not to a folder, a pipe or a device.
+  public static func isRegular(_ file: URL) -> Bool {
+    let attributes = try? FileManager.default.attributesOfItem(atPath: file.resolvingSymlinksInPath().path)
+    return attributes?[.type] as? FileAttributeType == .typeRegular
   }
 
   /// The same JSON with bare non-finite numbers put in quotes.

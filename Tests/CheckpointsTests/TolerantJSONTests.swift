@@ -1,3 +1,4 @@
+import Checkpoints
 import Foundation
 import Testing
 import TolerantJSON
@@ -38,5 +39,16 @@ import TolerantJSON
     #expect(throws: TolerantJSON.Failure.self) { try TolerantJSON.read(file, limit: 99) }
     #expect(try TolerantJSON.read(file, limit: 100).count == 100)
     #expect(throws: TolerantJSON.Failure.self) { try TolerantJSON.read(file.appendingPathComponent("none")) }
+  }
+
+  @Test func waitsForNoPipe() throws {
+    let pipe = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
+    try #require(mkfifo(pipe.path, 0o600) == 0)
+    defer { try? FileManager.default.removeItem(at: pipe) }
+    for file in [pipe, URL(fileURLWithPath: "/dev/zero"), FileManager.default.temporaryDirectory] {
+      let failure = #expect(throws: TolerantJSON.Failure.self) { try TolerantJSON.read(file) }
+      #expect(failure?.reason == "not a regular file")
+    }
+    #expect(throws: CheckpointError.self) { try SafetensorsFile(pipe) }
   }
 }

@@ -122,4 +122,10 @@ import Testing
     #expect(files.map(\.component) == ["text_encoder", "transformer", "vae"])
     #expect(files.allSatisfy { $0.fingerprint.hasPrefix("sha256:") && $0.bytes > 0 })
   }
+
+  @Test func errorsAreOneShortLineOfText() {
+    let name = "a\n\u{1b}[2J\u{202e}" + String(repeating: "x", count: 5000)
+    let line = errorLine(for: CheckpointError.missingTensor(name: name, path: "m"))
+    #expect(line.hasPrefix("m: no tensor 'a ?[2J?xxx") && line.count < 1010)
+  }
 }

@@ -80,4 +80,24 @@ import Testing
     #expect(run(false, "a.png", "--resume") == 65)
     #expect(run(false, "a.png") == 0 && world.errors.contains("starts anew"))
   }
+
+  @Test func statesAreRescuedWhereTheFolderIsFull() throws {
+    let name = "full-\(UUID().uuidString)", rescued = "tessera-rescued-\(name)-state.safetensors"
+    let rescue = FileManager.default.temporaryDirectory.appendingPathComponent(rescued)
+    defer { try? FileManager.default.removeItem(at: rescue) }
+    (world.stopAfter, world.unwritableFolders) = (8, [folder.path("")])
+    #expect(run(false, "\(name).png") == 130)
+    #expect(world.errors.contains("saved in \(rescue.path)") && world.errors.contains("move it to"), "\(world.errors)")
+    (world.stopAfter, world.unwritableFolders) = (nil, [])
+    try FileManager.default.moveItem(atPath: rescue.path, toPath: folder.path("\(name)-state.safetensors"))
+    #expect(run(false, "\(name).png", "--resume") == 0 && world.errors.contains("going on after step"))
+  }
+
+  @Test func twoRunsDoNotShareAPath() throws {
+    let claim = try #require(try FileLock(claiming: folder.url.appendingPathComponent("a.png")))
+    #expect(run(false, "a.png") == 73 && world.errors.contains("another run is writing it"), "\(world.errors)")
+    #expect(!world.errors.contains("denoise"))
+    claim.release()
+    #expect(run(false, "a.png") == 0 && !folder.contains(".a.png.lock"))
+  }
 }

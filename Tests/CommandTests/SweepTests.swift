@@ -1,5 +1,6 @@
 import DiffusionPipelines
 import Foundation
+import Media
 import SparseAttention
 import Sweeps
 import TestSupport
@@ -235,5 +236,18 @@ import Testing
     #expect(run("run", "--spec", file, "--size", "64x64", "-o", folder.path("s")) == 65)
     #expect(world.errors.contains("another size"))
     #expect(try quality("s") == before)
+  }
+
+  @Test func groupsOfAnotherProcessAreLeftToIt() throws {
+    let methods = #"["draft:pool=4x4"]"#, group = folder.url.appendingPathComponent("s/cells/p000-s2")
+    let claim = try #require(try FileLock(claiming: group))
+    world.stopAfter = 200
+    #expect(run("run", "--spec", try spec(methods: methods), "-o", folder.path("s")) == 130, "\(world.errors)")
+    #expect(world.errors.contains("waiting for cells that another process runs"))
+    let done = try SweepFolder(folder.url.appendingPathComponent("s")).results().cells
+    #expect(!done.isEmpty && !done.contains { $0.folder.hasPrefix("cells/p000-s2/") })
+    claim.release()
+    world.stopAfter = nil
+    #expect(run("run", "--spec", try spec(methods: methods), "-o", folder.path("s")) == 0, "\(world.errors)")
   }
 }

@@ -104,6 +104,15 @@ struct PNGFileTests {
     #expect(throws: MediaError.self) { try PNGFile.decode(bytes) }
   }
 
+  /// libpng would make room for what a chunk says it holds.
+  @Test func chunksLieWithinTheFile() throws {
+    var bytes = try PNGFile.encode(pattern(2, 2), text: [("k", "v")])
+    let text = try #require(bytes.indices.first { bytes[$0...].starts(with: "iTXt".utf8) })
+    bytes.replaceSubrange(text - 4..<text, with: bigEndian(64 << 20))
+    let error = #expect(throws: MediaError.self) { try PNGFile.decode(bytes) }
+    #expect(error.map { "\($0)".contains("a chunk of 67108864 bytes") } == true, "\(error.map { "\($0)" } ?? "")")
+  }
+
   /// Many small chunks that inflate to 12 MB each, 240 MB if all were kept. libpng drops what is beyond its budget, or
   /// the whole is refused.
   @Test func boundsTextBombs() throws {

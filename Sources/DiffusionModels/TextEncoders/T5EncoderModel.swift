@@ -84,8 +84,8 @@ public struct T5EncoderModel {
     let encoder = weights["encoder"]
     let embedding =
       try weights.contains("shared.weight")
-      ? weights.stored("shared.weight", [config.vocabulary, config.width])
-      : encoder.stored("embed_tokens.weight", [config.vocabulary, config.width])
+      ? weights.stored("shared.weight", [config.vocabulary, config.width], isSparse: true)
+      : encoder.stored("embed_tokens.weight", [config.vocabulary, config.width], isSparse: true)
     encoder.skip("embed_tokens.weight")
     for id in sequences.joined() where id < 0 || id >= config.vocabulary {
       throw ModelError.invalid(
@@ -104,6 +104,7 @@ public struct T5EncoderModel {
       let attention = try T5SelfAttention(scope[0], config)
       let feedForward = try T5FeedForward(scope[1], config, activation, isGated: isGated)
       states = states.map { feedForward(attention($0, bias: biases[$0.shape[1]]!)) }
+      for state in states { try checkFinite(state, layer: layer) }
       encoder["block"][layer].releasePages()
     }
     let norm = try RMSNorm(encoder["final_layer_norm"], config.width, epsilon: config.epsilon)

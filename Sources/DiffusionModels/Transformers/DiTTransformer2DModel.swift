@@ -85,6 +85,7 @@ public struct DiTTransformer2DModel: Denoiser {
         layout: TokenLayout(height: height, width: width), layer: index, layerCount: blocks.count, call: call,
         heads: configuration.heads)
       x = try block(x, timestep: timestep, labels: conditioning, attention, at: site)
+      try checkFinite(x, layer: index)
     }
     let embedded = blocks[0].embedder(timestep, conditioning)
     let table = outputModulation(activated(embedded, .silu)).reshaped(latents.shape[0], 2, configuration.size)

@@ -151,6 +151,7 @@ public struct PixArtTransformer2DModel: Denoiser {
         layout: TokenLayout(height: height, width: width), layer: index, layerCount: blocks.count, call: call,
         heads: configuration.heads)
       x = try block(x, modulation: modulation, text: text, keyBias: conditioning.keyBias, attention, at: site)
+      try checkFinite(x, layer: index)
     }
     let table = add(
       scaleShiftTable.reshaped(1, 2, size), Tensor.concatenated([embedded, embedded]).reshaped(1, 2, size))

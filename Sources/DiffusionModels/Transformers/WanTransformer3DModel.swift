@@ -118,6 +118,7 @@ public struct WanTransformer3DModel: Denoiser {
         layout: TokenLayout(frames: grid[0], height: grid[1], width: grid[2]), layer: index,
         layerCount: blocks.count, call: call, heads: configuration.heads)
       x = try block(x, modulation: modulation, text: text, rotary: rotary, attention, at: site)
+      try checkFinite(x, layer: index)
     }
     let table = add(scaleShiftTable, Tensor.concatenated([time, time]).reshaped(1, 2, size))
     x = modulatedLayerNorm(

@@ -104,7 +104,9 @@ struct PAROPlanFile: Sendable {
     guard size == expected else {
       throw refuse("its masks '\(table.masks)' must have \(expected) bytes, found \(size)")
     }
-    guard let masks = try? Data(contentsOf: file, options: .mappedIfSafe), masks.count == expected else {
+    guard TolerantJSON.isRegular(file), let masks = try? Data(contentsOf: file, options: .mappedIfSafe),
+      masks.count == expected
+    else {
       throw refuse("its masks '\(table.masks)' cannot be read")
     }
     (self.path, self.table, self.masks) = (path, table, masks)

@@ -1,0 +1,47 @@
+import Checkpoints
+import Foundation
+import Testing
+
+@testable import DiffusionPipelines
+
+/// Numbers that are none are found where they begin.
+@Suite struct FinitenessTests {
+  /// A copy of the toy DiT with values of one tensor of a component replaced, to the end of the test.
+  private func denoise(_ component: String, _ tensor: String, _ value: Float) throws {
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("finite-\(UUID().uuidString)")
+    defer { try? FileManager.default.removeItem(at: folder) }
+    try FileManager.default.copyItem(
+      at: PipelineParityTests.folder.appendingPathComponent("toy-dit"), to: folder)
+    let file = folder.appendingPathComponent(component).appendingPathComponent("diffusion_pytorch_model.safetensors")
+    let stored = try #require(try SafetensorsFile(file).tensors[tensor])
+    try #require(stored.type == .float32)
+    var bytes = try Data(contentsOf: file)
+    let word = withUnsafeBytes(of: value.bitPattern) { Data($0) }
+    for start in stride(from: stored.range.lowerBound, to: stored.range.upperBound, by: 4) {
+      bytes.replaceSubrange(start..<start + 4, with: word)
+    }
+    try bytes.write(to: file)
+    var request = GenerationRequest(width: 16, height: 16, steps: 2, guidanceScale: 1, seed: 5, maxSequenceLength: 16)
+    request.classLabel = .init(id: 1, name: nil)
+    let generator = try makeGenerator(PipelineFolder(path: folder.path), options: GeneratorOptions(threads: 1))
+    _ = try generator.decoded(generator.denoise(request) { _ in true }) { _ in true }
+  }
+
+  @Test(arguments: [Float.nan, -.infinity]) func weightsAreNamed(value: Float) throws {
+    for (component, name) in [
+      ("transformer", "transformer_blocks.1.attn1.to_q.weight"), ("vae", "decoder.conv_in.weight"),
+    ] {
+      let error = #expect(throws: CheckpointError.self) { try denoise(component, name, value) }
+      guard case .notFinite(name, _) = error else {
+        Issue.record("\(component): \(error.map { "\($0)" } ?? "nothing")")
+        continue
+      }
+    }
+  }
+
+  @Test func overflowIsNamedByLayerAndStep() throws {
+    #expect(throws: PipelineError.notFinite(component: "transformer", layer: 1, step: 1)) {
+      try denoise("transformer", "transformer_blocks.1.ff.net.2.weight", 3e38)
+    }
+  }
+}
