@@ -6,6 +6,8 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 DEMO_PROMPT ?= a large red sphere on a grey floor
 BUILD := swift build -c release
 BIN := .build/release
+# What is run on every code path of the kernels.
+PATH_TESTS := KernelsTests|SparseAttentionTests.ContractTests|ModelsTests.*Golden|ParityTests|CompressionTests|ResumeTests
 
 .PHONY: all build demo test check lint fuzz hostile dependencies clean
 
@@ -18,8 +20,15 @@ demo: dependencies
 	$(BUILD) --product generate-image
 	$(BIN)/generate-image --prompt "$(DEMO_PROMPT)" --seed 4 --output outputs/demo.png
 
+# All tests, then those of the kernels and of exactness again on every slower code path.
 test: dependencies
 	swift test -c release
+	for path in avx512 avx2 portable; do \
+	  echo "make: kernels and exactness on the path $$path"; \
+	  TESSERA_CPU=$$path swift test -c release --skip-build --filter '$(PATH_TESTS)' > .build/$$path.log 2>&1 \
+	    || { cat .build/$$path.log; exit 1; }; \
+	  tail -n 1 .build/$$path.log; \
+	done
 
 # Everything test does, and the style of the sources.
 check: lint test

@@ -3,18 +3,27 @@
 #include "dispatch.h"
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #if defined(__linux__)
 #include <sched.h>
 #endif
 
-static atomic_int level_cache = -1;
-static atomic_int level_limit = TK_AVX512_BF16;
+static const char *const level_names[] = {"portable", "avx2", "avx512", "avx512-bf16"};
 
-tk_level tk_cpu_level(void) {
-  int cached = atomic_load_explicit(&level_cache, memory_order_relaxed);
-  if (cached >= 0) return (tk_level)cached;
+const char *tk_level_name(tk_level level) { return level_names[level]; }
+
+int tk_level_limit(void) {
+  const char *name = getenv("TESSERA_CPU");
+  if (!name || !*name) return TK_AVX512_BF16;
+  for (int level = TK_PORTABLE; level <= TK_AVX512_BF16; level++) {
+    if (strcmp(name, level_names[level]) == 0) return level;
+  }
+  return -1;
+}
+
+static int detected_level(void) {
   int level = TK_PORTABLE;
 #if TK_X86
   __builtin_cpu_init();
@@ -25,15 +34,18 @@ tk_level tk_cpu_level(void) {
     if (__builtin_cpu_supports("avx512bf16")) level = TK_AVX512_BF16;
   }
 #endif
-  int limit = atomic_load(&level_limit);
-  if (level > limit) level = limit;
-  atomic_store(&level_cache, level);
-  return (tk_level)level;
+  return level;
 }
 
-void tk_limit_level(tk_level level) {
-  atomic_store(&level_limit, (int)level);
-  atomic_store(&level_cache, -1);
+tk_level tk_cpu_level(void) {
+  static atomic_int cache = -1;
+  int level = atomic_load_explicit(&cache, memory_order_relaxed);
+  if (level >= 0) return (tk_level)level;
+  int limit = tk_level_limit();
+  level = detected_level();
+  if (limit >= 0 && level > limit) level = limit;
+  atomic_store(&cache, level);
+  return (tk_level)level;
 }
 
 int tk_physical_cores(void) {

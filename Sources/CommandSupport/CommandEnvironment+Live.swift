@@ -19,6 +19,14 @@ extension ProcessorTraits {
       physicalCores: max(1, Processor.physicalCores), speed: speed,
       memory: Int(clamping: ProcessInfo.processInfo.physicalMemory))
   }
+
+  /// Throws where the environment asks for a code path that there is not.
+  static func checkLimit() throws {
+    guard !Processor.isLimitKnown else { return }
+    let found = ProcessInfo.processInfo.environment["TESSERA_CPU"] ?? ""
+    let known = Processor.Level.allCases.map(\.description).joined(separator: ", ")
+    throw CommandError.usage("TESSERA_CPU in the environment: expected one of \(known); found '\(found)'")
+  }
 }
 
 extension CommandEnvironment {

@@ -24,6 +24,7 @@ extension EnvironmentCommand {
       }
     }
     do {
+      try ProcessorTraits.checkLimit()
       return execute(try ArgumentsDoor.arguments(), environment: environment)
     } catch {
       environment.report(error)

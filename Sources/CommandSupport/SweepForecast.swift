@@ -52,7 +52,8 @@ struct SweepForecast: Encodable {
     guard !json else { return String(decoding: try RunRecord.encoder().encode(self), as: UTF8.self) + "\n" }
     var lines = variants.map { line in
       let density = line.runDensity.map { ", density \(fixed(line.density ?? $0, 3)), of the run \(fixed($0, 3))" }
-      return "\(line.cells) x \(line.role): \(line.attention)\(line.kvCompression.map { ", kv \($0)" } ?? ""), \(line.dtype)"
+      return
+        "\(line.cells) x \(line.role): \(line.attention)\(line.kvCompression.map { ", kv \($0)" } ?? ""), \(line.dtype)"
         + (density ?? ", density depends on content")
     }
     lines.append(

@@ -5,15 +5,16 @@ import Tensors
 /// What the processor offers and how many threads suit it.
 public enum Processor {
   /// Code paths, slowest first.
-  public enum Level: Int, Sendable, Comparable, CustomStringConvertible {
+  public enum Level: Int, Sendable, Comparable, CaseIterable, CustomStringConvertible {
     case portable, avx2, avx512, avx512BF16
     public static func < (a: Level, b: Level) -> Bool { a.rawValue < b.rawValue }
-    public var description: String { ["portable", "avx2", "avx512", "avx512-bf16"][rawValue] }
+    public var description: String { String(cString: tk_level_name(tk_level(UInt32(rawValue)))) }
   }
-  /// The path taken by this process.
+  /// The path taken by this process: the fastest that the processor has, or a slower one that the environment variable
+  /// TESSERA_CPU names.
   public static var level: Level { Level(rawValue: Int(tk_cpu_level().rawValue)) ?? .portable }
-  /// Keeps to `level` or less, for tests of the slower paths. Not while kernels run.
-  public static func limit(_ level: Level) { tk_limit_level(tk_level(UInt32(level.rawValue))) }
+  /// Whether TESSERA_CPU, if set, names a path. One that does not is not heeded.
+  public static var isLimitKnown: Bool { tk_level_limit() >= 0 }
   /// Physical cores this process may use.
   public static var physicalCores: Int { Int(tk_physical_cores()) }
   /// Whether bf16 products run in hardware.

@@ -4,13 +4,10 @@ import TestSupport
 import Testing
 
 @Suite(.serialized) struct KernelCaseTests {
-  @Test(arguments: [Processor.Level.avx512BF16, .avx512, .avx2, .portable])
-  func equalsReference(level: Processor.Level) {
-    Processor.limit(level)
-    defer { Processor.limit(.avx512BF16) }
+  @Test func equalsReference() {
     for item in KernelCase.correctnessCases() {
       let error = relativeError(item.run(), item.reference())
-      #expect(error <= item.tolerance, "\(item.label) \(item.precision) at \(level): \(error)")
+      #expect(error <= item.tolerance, "\(item.label) \(item.precision) at \(Processor.level): \(error)")
     }
   }
 

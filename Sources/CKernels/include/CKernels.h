@@ -11,11 +11,15 @@
 
 enum { TK_PANEL = 32 };
 
-/// Which code path this processor gets.
+/// Code paths, slowest first.
 typedef enum { TK_PORTABLE = 0, TK_AVX2 = 1, TK_AVX512 = 2, TK_AVX512_BF16 = 3 } tk_level;
+/// The code path of this process: what the processor has, at most `tk_level_limit`. The same throughout.
 tk_level tk_cpu_level(void);
-/// Restricts the code path to at most `level`, for tests. Call before any other thread runs kernels.
-void tk_limit_level(tk_level level);
+/// The path that the environment variable TESSERA_CPU names, for tests and measurements of the slower paths; the fastest
+/// where it is not set, -1 where it names none.
+int tk_level_limit(void);
+/// portable, avx2, avx512 or avx512-bf16.
+const char *tk_level_name(tk_level level);
 /// Physical cores the process may run on, at least 1.
 int tk_physical_cores(void);
 

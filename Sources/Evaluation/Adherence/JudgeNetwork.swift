@@ -12,14 +12,14 @@ struct JudgeNetwork: Sendable {
 
     /// A kernel with gaps is the larger kernel with zeros in them.
     init(_ weights: WeightScope, inputs: Int, outputs: Int, stride: Int, dilation: Int) throws {
-      let kernel = try weights.finite("weight", outputs, inputs, 3, 3).elements, side = 2 * dilation + 1
+      let kernel = try weights.tensor("weight", outputs, inputs, 3, 3).elements, side = 2 * dilation + 1
       var spread = [Float](repeating: 0, count: outputs * inputs * side * side)
       for index in kernel.indices {
         let row = index / 3 % 3 * dilation, column = index % 3 * dilation
         spread[(index / 9 * side + row) * side + column] = kernel[index]
       }
       weight = PreparedConvolution(Tensor([outputs, inputs, side, side], spread), precision: .float32)
-      bias = try weights.finite("bias", outputs)
+      bias = try weights.tensor("bias", outputs)
       (self.stride, self.dilation) = (stride, dilation)
     }
 
@@ -53,8 +53,8 @@ struct JudgeNetwork: Sendable {
       attributes.reduce(0) { $0 + (description.names[$1]?.count ?? 0) }
     }
     func head(_ name: String, _ inputs: Int, _ outputs: Int) throws -> Linear {
-      _ = try weights[name].finite("weight", outputs, inputs)
-      _ = try weights[name].finite("bias", outputs)
+      _ = try weights[name].tensor("weight", outputs, inputs)
+      _ = try weights[name].tensor("bias", outputs)
       return try Linear(weights[name], inputs, outputs)
     }
     things = try head("things", inputs, 1 + count(description.things))
@@ -86,17 +86,5 @@ extension JudgeDescription.Pooling {
       for channel in 0..<channels { sums[channel] += values[pixel * channels + channel] }
     }
     return sums.map { $0 / Float(rows.count * width) }
-  }
-}
-
-extension WeightScope {
-  /// A tensor without NaN and infinities, shape-checked.
-  fileprivate func finite(_ name: String, _ shape: Int...) throws -> Tensor {
-    let tensor = try stored(name, shape).floats()
-    guard tensor.elements.allSatisfy(\.isFinite) else {
-      throw EvaluationError.weights(
-        path: store.path, reason: "tensor '\(path).\(name)': expected numbers, found some that are not finite")
-    }
-    return tensor
   }
 }
