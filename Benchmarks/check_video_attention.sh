@@ -24,14 +24,14 @@ for grid in "5x15x26 208x120 17" "21x30x52 416x240 81"; do
     --size "$size" --num-frames "$frames" --steps 4 --seeds 0 -q >/dev/null
   .build/release/sweep-attention calibrate -m "$work/model" --method sliding-tile:density=0.3 -p "a red cube" \
     --size "$size" --num-frames "$frames" --steps 4 --seeds 0 -q >/dev/null
-  for method in sliding-tile sliding-tile:calibration=auto radial radial:decay=0.2 draft draft:sparsity=0.9 paro:density=0.3; do
+  for method in sliding-tile sliding-tile:calibration=auto radial radial:decay=0.2 draft draft:sparsity=0.9 paro:density=0.3 random:density=0.3; do
     echo "$name $method: $(run sparse "$size" "$frames" "$method")"
     if cmp -s "$work/dense.safetensors" "$work/sparse.safetensors"; then
       echo "expected other latents than dense attention's" >&2
       exit 1
     fi
   done
-  for method in sliding-tile:window=4096x4096x4096 radial:block=131072 draft:sparsity=0 paro:density=1; do
+  for method in sliding-tile:window=4096x4096x4096 radial:block=131072 draft:sparsity=0 paro:density=1 random:density=1; do
     run full "$size" "$frames" "$method" >/dev/null
     cmp "$work/dense.safetensors" "$work/full.safetensors"
     echo "$name $method: the same latents as dense"
