@@ -7,15 +7,7 @@
 //   keys    fp32 [size][16]              bf16 [size / 2][16] pairs along `size`
 //   values  fp32 [chunk][16 keys][w]     bf16 [chunk][8 pairs of keys][w]
 // where values come in chunks of w = 32 channels, the last one 16 if that covers what is left.
-#include "dispatch.h"
-#include <math.h>
-#include <string.h>
-
-enum { KEYS = TK_ATTENTION_KEYS, ROWS = TK_ATTENTION_ROWS, TILE = 256, GROUP = 8 };
-// Scores of absent keys: far below any real one, and finite, so that their differences are numbers.
-#define ABSENT (-1e30f)
-
-static size_t rounded(size_t value, size_t unit) { return (value + unit - 1) / unit * unit; }
+#include "attention_parts.h"
 
 size_t tk_attention_key_panel(size_t size, int bf16) { return bf16 ? rounded(size, 2) / 2 * KEYS : size * KEYS; }
 size_t tk_attention_value_panel(size_t size, int bf16) { return rounded(size, 16) * (bf16 ? KEYS / 2 : KEYS); }
@@ -32,13 +24,6 @@ TK_INLINE uint32_t bf16_bits(float value) {
   return (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
 }
 TK_INLINE uint32_t bf16_pair(float low, float high) { return bf16_bits(low) | bf16_bits(high) << 16; }
-TK_INLINE float bits_float(uint32_t bits) {
-  float value;
-  memcpy(&value, &bits, 4);
-  return value;
-}
-TK_INLINE size_t token_at(const int32_t *tokens, size_t index) { return tokens ? (size_t)tokens[index] : index; }
-
 // ---- Packing
 
 TK_INLINE void pack_keys_f32(size_t count, size_t size, const float *const *rows, float *out) {
@@ -72,22 +57,6 @@ TK_INLINE void pack_values_bf16(size_t count, size_t size, const float *const *r
 }
 
 // ---- Portable and AVX2: plain loops over 4 rows by 16 lanes, which the compiler vectorises per target.
-
-TK_INLINE float exp2_plain(float x) {
-  x = x < -126.0f ? -126.0f : x;
-  float shifted = x + 12582912.0f; // 1.5 * 2^23: the low bits are now round(x)
-  float f = x - (shifted - 12582912.0f);
-  float p = 1.3390839e-3f;
-  p = p * f + 9.6184370e-3f;
-  p = p * f + 5.5503324e-2f;
-  p = p * f + 2.4022651e-1f;
-  p = p * f + 6.9314718e-1f;
-  p = p * f + 1.0f;
-  uint32_t bits;
-  memcpy(&bits, &shifted, 4);
-  uint32_t power = (bits + 127) << 23;
-  return p * bits_float(power);
-}
 
 TK_INLINE void scores_plain(int bf16, size_t size, const float *q, size_t ldq, const void *keys, size_t count,
                             float *scores) {
@@ -180,14 +149,6 @@ WIDE __m512 exp2_wide(__m512 x) {
   p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.9314718e-1f));
   p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1.0f));
   return _mm512_scalef_ps(p, whole);
-}
-
-// Panels lie apart, each at a page's begin as often as not, where the processor's own prefetching stops: what the next
-// pair of panels needs is asked for while this one is computed, a share with each group of rows.
-WIDE void prefetch_share(const void *from, size_t bytes, size_t share, size_t shares) {
-  const char *at = from;
-  size_t lines = bytes / 64, end = lines * (share + 1) / shares;
-  for (size_t line = lines * share / shares; line < end; line++) _mm_prefetch(at + line * 64, _MM_HINT_T1);
 }
 
 // 8 queries against one or two panels; `halves` is a constant at every call.

@@ -48,6 +48,20 @@ tk_level tk_cpu_level(void) {
   return (tk_level)level;
 }
 
+int tk_has_int8(void) {
+#if TK_X86
+  static atomic_int cache = -1;
+  int known = atomic_load_explicit(&cache, memory_order_relaxed);
+  if (known < 0) {
+    known = tk_cpu_level() >= TK_AVX512 && __builtin_cpu_supports("avx512vnni");
+    atomic_store(&cache, known);
+  }
+  return known;
+#else
+  return 0;
+#endif
+}
+
 int tk_physical_cores(void) {
 #if defined(__linux__)
   cpu_set_t allowed;

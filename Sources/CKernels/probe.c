@@ -31,6 +31,20 @@ TK_TARGET_BF16 static double probe_bf16_avx512(size_t iterations) {
   sink = _mm512_reduce_add_ps(total);
   return 16.0 * 64 * (double)iterations;
 }
+TK_TARGET_VNNI static double probe_int8_avx512(size_t iterations) {
+  __m512i x = _mm512_set1_epi8(1), y = _mm512_set1_epi8(-1);
+#define DECLARE_INT8(i) __m512i s##i = _mm512_set1_epi32(i);
+  SIXTEEN(DECLARE_INT8)
+  for (size_t n = 0; n < iterations; n++) {
+#define STEP_INT8(i) __asm__ volatile("vpdpbusd %1,%2,%0" : "+v"(s##i) : "v"(x), "v"(y));
+    SIXTEEN(STEP_INT8)
+  }
+  __m512i total = _mm512_setzero_si512();
+#define GATHER_INT8(i) total = _mm512_add_epi32(total, s##i);
+  SIXTEEN(GATHER_INT8)
+  sink = (float)_mm512_reduce_add_epi32(total);
+  return 16.0 * 128 * (double)iterations;
+}
 TK_TARGET_AVX2 static double probe_f32_avx2(size_t iterations) {
   __m256 x = _mm256_set1_ps(1.0001f), y = _mm256_set1_ps(0.9999f);
   __m256 s[12];
@@ -65,6 +79,13 @@ double tk_probe_f32(size_t iterations) {
 double tk_probe_bf16(size_t iterations) {
 #if TK_X86
   if (tk_cpu_level() >= TK_AVX512_BF16) return probe_bf16_avx512(iterations);
+#endif
+  return tk_probe_f32(iterations);
+}
+
+double tk_probe_int8(size_t iterations) {
+#if TK_X86
+  if (tk_has_int8()) return probe_int8_avx512(iterations);
 #endif
   return tk_probe_f32(iterations);
 }

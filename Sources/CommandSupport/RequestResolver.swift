@@ -176,7 +176,7 @@ struct RequestResolver {
     case .auto: return processor.hasBFloat16 ? .bfloat16 : .float32
     case .float32: return .float32
     case .bfloat16: return .bfloat16
-    case .int8: throw CommandError(.unavailable, "--dtype int8 is not available; known: auto, float32, bfloat16")
+    case .int8: return .int8
     }
   }
 

@@ -177,7 +177,7 @@ public final class DiffusionGenerator: MediaGenerator {
     of latents: Tensor, _ request: GenerationRequest, _ onFrame: (Frame) throws -> Void
   ) throws {
     let isTiled = LatentDecoder.tiling(request, geometry).isTiled
-    try loadDecoder(request.precision).clip(latents, tiled: isTiled) { picture in
+    try loadDecoder(request.precision.besideIntegers).clip(latents, tiled: isTiled) { picture in
       try onFrame(LatentDecoder.image(picture, width: request.width, height: request.height))
     }
   }
@@ -194,7 +194,7 @@ public final class DiffusionGenerator: MediaGenerator {
 
   private func picture(of latents: Tensor, _ request: GenerationRequest) throws -> Frame {
     let isTiled = LatentDecoder.tiling(request, geometry).isTiled
-    let picture = try loadDecoder(request.precision)(latents, tiled: isTiled)
+    let picture = try loadDecoder(request.precision.besideIntegers)(latents, tiled: isTiled)
     return try LatentDecoder.image(picture, width: request.width, height: request.height)
   }
 

@@ -49,6 +49,7 @@ public struct MemoryEstimate: Sendable, Hashable {
     tokenGrid = geometry.tokenGrid(of: request)
     let tokens = Double(tokenGrid.reduce(1, *)), predictions = request.usesGuidance ? 2.0 : 1.0
     let textTokens = Double(request.maxSequenceLength)
+    let precision = request.precision, other = precision.besideIntegers
     let transformer = weights.transformer, decoder = weights.autoencoder
     var phases: [Phase] = []
     if let encoder = geometry.textEncoder, let stored = weights.textEncoder {
@@ -57,8 +58,8 @@ public struct MemoryEstimate: Sendable, Hashable {
         Phase(
           name: "text", weightsBytes: stored.bytes,
           peakBytes: whole(
-            Self.baseBytes + stored.streamedBytes(layers: encoder.layers, request.precision) + activations),
-          flops: predictions * encoder.flops(tokens: textTokens), precision: request.precision))
+            Self.baseBytes + stored.streamedBytes(layers: encoder.layers, other) + activations),
+          flops: predictions * encoder.flops(tokens: textTokens), precision: other))
     }
     let model = geometry.transformer
     let width = Double(model.hiddenSize)
@@ -70,10 +71,10 @@ public struct MemoryEstimate: Sendable, Hashable {
     phases.append(
       Phase(
         name: "denoise", weightsBytes: transformer.bytes,
-        peakBytes: whole(Self.baseBytes + transformer.preparedBytes(request.precision) + activations),
+        peakBytes: whole(Self.baseBytes + transformer.preparedBytes(precision) + activations),
         flops: Double(request.steps) * predictions
           * model.flops(tokens: tokens, textTokens: textTokens, keys: kept ?? keys.map(Double.init)),
-        precision: request.precision))
+        precision: precision))
     let scale = Double(geometry.autoencoder.scaleFactor)
     let latents = Double(request.modelWidth) / scale * (Double(request.modelHeight) / scale)
     // A clip leaves the decoder one latent frame's worth of frames at a time.
@@ -85,8 +86,8 @@ public struct MemoryEstimate: Sendable, Hashable {
     phases.append(
       Phase(
         name: "decode", weightsBytes: decoder.bytes,
-        peakBytes: whole(Self.baseBytes + decoder.preparedBytes(request.precision) + 4 * atOnce.values + picture),
-        flops: decoding.flops * chunks, precision: request.precision))
+        peakBytes: whole(Self.baseBytes + decoder.preparedBytes(other) + 4 * atOnce.values + picture),
+        flops: decoding.flops * chunks, precision: other))
     self.phases = phases
   }
 
@@ -107,6 +108,7 @@ public enum CPUSpeed: Sendable, Hashable, CaseIterable {
     case (.avx2, _): 45e9
     case (.avx512, _), (.avx512BFloat16, .float32): 90e9
     case (.avx512BFloat16, .bfloat16): 180e9
+    case (.avx512BFloat16, .int8): 270e9
     }
   }
 }
@@ -153,7 +155,7 @@ struct StoredWeights: Sendable, Hashable {
 
   /// Prepared all at once.
   func preparedBytes(_ precision: Precision) -> Double {
-    Double(matrixCount) * (precision == .float32 ? 4 : 2) + 4 * Double(vectorCount)
+    Double(matrixCount) * precision.bytes + 4 * Double(vectorCount)
   }
 
   /// Prepared one layer at a time: that layer's file pages and its prepared copy.

@@ -64,7 +64,7 @@ private func attend(
         withOptionalMutable(&logSumExp) { sums in
           let operands = AttentionOperands(
             query: query, keys: k.baseAddress!, values: v.baseAddress!, output: output, logSumExp: sums,
-            queryCount: queries, keyCount: keys, size: size, scale: scale, isBF16: precision == .bfloat16,
+            queryCount: queries, keyCount: keys, size: size, scale: scale, precision: precision,
             streams: q.count * 4 >= AttentionOperands.streamedFrom)
           operands.run(pairs: batch * heads) { plans[$0 % heads] }
         }
@@ -146,7 +146,7 @@ private final class HeadSchedule: Sendable {
 /// One call's pointers and sizes.
 private struct AttentionOperands {
   let query: Input, keys: Input, values: Input, output: Output, logSumExp: Output?
-  let queryCount: Int, keyCount: Int, size: Int, scale: Float, isBF16: Bool
+  let queryCount: Int, keyCount: Int, size: Int, scale: Float, precision: Precision
   /// Whether results go past the caches.
   let streams: Bool
 
@@ -155,9 +155,18 @@ private struct AttentionOperands {
   /// Bytes of a result from which on it is not kept in the caches on its way to memory.
   static let streamedFrom = 24 << 20
 
+  /// By head and channel.
+  private struct Common {
+    let means: PackedBuffer<Float>, scales: PackedBuffer<Float>
+    subscript(pair: Int, size: Int) -> (means: Input, scales: Input) {
+      (Input(means.pointer + pair * size), Input(scales.pointer + pair * size))
+    }
+  }
+
   func run(pairs: Int, schedule: (Int) -> HeadSchedule) {
-    let keyPanel = Door.attentionKeyPanel(size, isBF16), valuePanel = Door.attentionValuePanel(size, isBF16)
+    let keyPanel = Door.attentionKeyPanel(size, precision), valuePanel = Door.attentionValuePanel(size, precision)
     var first = 0
+    let common = precision == .int8 ? surveyed(pairs) : nil
     while first < pairs {
       var schedules: [HeadSchedule] = [], panels = 0
       while first + schedules.count < pairs {
@@ -177,7 +186,7 @@ private struct AttentionOperands {
       ThreadPool.shared.forEach(blockOffsets[schedules.count], grain: 4) { item in
         let head = Self.section(of: item, in: blockOffsets)
         pack(
-          first + head, schedules[head], column: item - blockOffsets[head],
+          first + head, schedules[head], common, column: item - blockOffsets[head],
           packedKeys.pointer + panelOffsets[head] * keyPanel, packedValues.pointer + panelOffsets[head] * valuePanel)
       }
       // A few items in a row, so that a thread's next queries can be fetched early; not so many that threads wait.
@@ -186,11 +195,39 @@ private struct AttentionOperands {
       ThreadPool.shared.forEach(itemCount, grain: grain) { item in
         let head = Self.section(of: item, in: itemOffsets)
         compute(
-          first + head, schedules[head], item: item - itemOffsets[head],
+          first + head, schedules[head], common, item: item - itemOffsets[head],
           packedKeys.pointer + panelOffsets[head] * keyPanel, packedValues.pointer + panelOffsets[head] * valuePanel)
       }
       first += schedules.count
     }
+  }
+
+  /// What packing to 8-bit integers must know of each head beforehand: the mean of its keys, by channel, and the scale
+  /// of its values, by channel. Parts of fixed length are added in order, so that threads do not matter.
+  private func surveyed(_ pairs: Int) -> Common {
+    let length = 1024, parts = (keyCount + length - 1) / length
+    let sums = PackedBuffer<Float>(count: pairs * parts * size),
+      largest = PackedBuffer<Float>(count: pairs * parts * size)
+    ThreadPool.shared.forEach(pairs * parts) { item in
+      let at = (item / parts * keyCount + item % parts * length) * size
+      for buffer in [sums, largest] { (buffer.pointer + item * size).update(repeating: 0, count: size) }
+      Door.attentionSurvey(
+        min(length, keyCount - item % parts * length), size, keys: keys + at, values: values + at,
+        sums: sums.pointer + item * size, largest: largest.pointer + item * size)
+    }
+    let common = Common(means: PackedBuffer(count: pairs * size), scales: PackedBuffer(count: pairs * size))
+    for pair in 0..<pairs {
+      for c in 0..<size {
+        var (sum, most) = (Float(0), Float(0))
+        for part in 0..<parts {
+          sum += sums.pointer[(pair * parts + part) * size + c]
+          most = max(most, largest.pointer[(pair * parts + part) * size + c])
+        }
+        common.means.pointer[pair * size + c] = sum / Float(keyCount)
+        common.scales.pointer[pair * size + c] = most / 127
+      }
+    }
+    return common
   }
 
   /// The section of ascending `offsets` that `item` lies in.
@@ -204,10 +241,10 @@ private struct AttentionOperands {
   }
 
   private func pack(
-    _ pair: Int, _ schedule: HeadSchedule, column: Int, _ keyPanels: UnsafeMutablePointer<UInt32>,
+    _ pair: Int, _ schedule: HeadSchedule, _ common: Common?, column: Int, _ keyPanels: UnsafeMutablePointer<UInt32>,
     _ valuePanels: UnsafeMutablePointer<UInt32>
   ) {
-    let keyPanel = Door.attentionKeyPanel(size, isBF16), valuePanel = Door.attentionValuePanel(size, isBF16)
+    let keyPanel = Door.attentionKeyPanel(size, precision), valuePanel = Door.attentionValuePanel(size, precision)
     let start = Int(schedule.pattern.pattern.keyStarts[column]),
       end = Int(schedule.pattern.pattern.keyStarts[column + 1])
     withOptionalBuffer(schedule.pattern.keyOrder) { tokens in
@@ -215,20 +252,21 @@ private struct AttentionOperands {
         let at = start + (panel - schedule.panelStarts[column]) * Door.attentionKeys
         Door.attentionPack(
           first: at, count: min(Door.attentionKeys, end - at), size: size, tokens: tokens,
-          keys: keys + pair * keyCount * size, values: values + pair * keyCount * size, bf16: isBF16,
+          keys: keys + pair * keyCount * size, values: values + pair * keyCount * size, precision,
+          common: common?[pair, size],
           keyPanels + panel * keyPanel, valuePanels + panel * valuePanel)
       }
     }
   }
 
   private func compute(
-    _ pair: Int, _ schedule: HeadSchedule, item: Int, _ keyPanels: UnsafePointer<UInt32>,
+    _ pair: Int, _ schedule: HeadSchedule, _ common: Common?, item: Int, _ keyPanels: UnsafePointer<UInt32>,
     _ valuePanels: UnsafePointer<UInt32>
   ) {
     let (row, start, count) = schedule.items[item]
-    let scratch = PackedBuffer<Float>(count: Door.attentionScratch(size) + schedule.panels)
+    let scratch = PackedBuffer<Float>(count: Door.attentionScratch(size, precision) + schedule.panels)
     let counts = PackedBuffer<UInt8>(count: schedule.panels)
-    let list = UnsafeMutableRawPointer(scratch.pointer + Door.attentionScratch(size))
+    let list = UnsafeMutableRawPointer(scratch.pointer + Door.attentionScratch(size, precision))
       .bindMemory(to: UInt32.self, capacity: schedule.panels)
     let panels = schedule.list(row: row, into: list, counts.pointer)
     precondition(panels > 0, "attention: queries that read no key")
@@ -236,8 +274,9 @@ private struct AttentionOperands {
       Door.attention(
         size: size, rows: count, first: start, nextRows: min(Door.attentionRows, queryCount - start - count),
         tokens: tokens, query: query + pair * queryCount * size, scale: scale,
-        panels: panels, list: list, counts: counts.pointer, keys: keyPanels, values: valuePanels, bf16: isBF16,
-        scratch: scratch.pointer, output: output + pair * queryCount * size, streams: streams,
+        panels: panels, list: list, counts: counts.pointer, keys: keyPanels, values: valuePanels, precision,
+        common: common?[pair, size], scratch: scratch.pointer, output: output + pair * queryCount * size,
+        streams: streams,
         logSumExp: logSumExp.map { $0 + pair * queryCount })
     }
   }

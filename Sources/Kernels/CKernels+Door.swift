@@ -21,7 +21,19 @@ public enum Processor {
   public static var hasBFloat16: Bool { level >= .avx512BF16 }
   /// Runs multiply-adds that never leave registers; the operations done. For measuring a core's peak.
   public static func probe(_ precision: Precision, iterations: Int) -> Double {
-    precision == .float32 ? tk_probe_f32(iterations) : tk_probe_bf16(iterations)
+    switch precision {
+    case .float32: tk_probe_f32(iterations)
+    case .bfloat16: tk_probe_bf16(iterations)
+    case .int8: tk_probe_int8(iterations)
+    }
+  }
+}
+
+extension Precision {
+  /// What products are computed in that 8-bit integers do not serve: convolutions, text, the first and last layers.
+  public var besideIntegers: Precision {
+    guard self == .int8 else { return self }
+    return Processor.hasBFloat16 ? .bfloat16 : .float32
   }
 }
 
@@ -76,6 +88,23 @@ enum Door {
   ) {
     tk_gemm_bf16(m, n, k, a, lda, packed, bias, accumulate ? 1 : 0, c, ldc)
   }
+  static func packInt8(
+    _ p: Int, _ n: Int, _ k: Int, _ w: Input, _ ldw: Int, into packed: UnsafeMutablePointer<UInt32>, scales: Output,
+    offsets: UnsafeMutablePointer<Int32>
+  ) {
+    tk_pack_int8(p, n, k, w, ldw, packed, scales, offsets)
+  }
+  static func rowsToInt8(
+    _ m: Int, _ k: Int, _ x: Input, _ ldx: Int, _ y: UnsafeMutablePointer<UInt8>, _ ldy: Int, scales: Output
+  ) {
+    tk_rows_to_int8(m, k, x, ldx, y, ldy, scales)
+  }
+  static func gemmInt8(
+    _ m: Int, _ n: Int, _ quads: Int, _ a: UnsafePointer<UInt8>, lda: Int, rowScales: Input,
+    _ packed: UnsafePointer<UInt32>, scales: Input, offsets: UnsafePointer<Int32>, bias: Input?, _ c: Output, ldc: Int
+  ) {
+    tk_gemm_int8(m, n, quads, a, lda, rowScales, packed, scales, offsets, bias, c, ldc)
+  }
   static func activate(_ kind: Activation, _ count: Int, _ x: Input, _ y: Output) {
     tk_activate(kind.code, count, x, y)
   }
@@ -108,26 +137,47 @@ enum Door {
   }
 
   static let attentionKeys = Int(TK_ATTENTION_KEYS), attentionRows = Int(TK_ATTENTION_ROWS)
-  static func attentionKeyPanel(_ size: Int, _ bf16: Bool) -> Int { tk_attention_key_panel(size, bf16 ? 1 : 0) }
-  static func attentionValuePanel(_ size: Int, _ bf16: Bool) -> Int { tk_attention_value_panel(size, bf16 ? 1 : 0) }
-  static func attentionScratch(_ size: Int) -> Int { tk_attention_scratch(size) }
+  static func attentionKeyPanel(_ size: Int, _ precision: Precision) -> Int {
+    precision == .int8 ? tk_attention_int8_key_panel(size) : tk_attention_key_panel(size, precision.isBF16)
+  }
+  static func attentionValuePanel(_ size: Int, _ precision: Precision) -> Int {
+    precision == .int8 ? tk_attention_int8_value_panel(size) : tk_attention_value_panel(size, precision.isBF16)
+  }
+  static func attentionScratch(_ size: Int, _ precision: Precision) -> Int {
+    precision == .int8 ? tk_attention_int8_scratch(size) : tk_attention_scratch(size)
+  }
+  static func attentionSurvey(_ count: Int, _ size: Int, keys: Input, values: Input, sums: Output, largest: Output) {
+    tk_attention_int8_survey(count, size, keys, values, sums, largest)
+  }
   static func attentionPack(
-    first: Int, count: Int, size: Int, tokens: UnsafePointer<Int32>?, keys: Input, values: Input, bf16: Bool,
-    _ packedKeys: UnsafeMutablePointer<UInt32>, _ packedValues: UnsafeMutablePointer<UInt32>
+    first: Int, count: Int, size: Int, tokens: UnsafePointer<Int32>?, keys: Input, values: Input,
+    _ precision: Precision, common: (means: Input, scales: Input)?, _ packedKeys: UnsafeMutablePointer<UInt32>,
+    _ packedValues: UnsafeMutablePointer<UInt32>
   ) {
-    tk_attention_pack(first, count, size, tokens, keys, values, bf16 ? 1 : 0, packedKeys, packedValues)
+    if let common {
+      tk_attention_int8_pack(
+        first, count, size, tokens, keys, values, common.means, common.scales, packedKeys, packedValues)
+    } else {
+      tk_attention_pack(first, count, size, tokens, keys, values, precision.isBF16, packedKeys, packedValues)
+    }
   }
   static func attention(
     size: Int, rows: Int, first: Int, nextRows: Int, tokens: UnsafePointer<Int32>?, query: Input, scale: Float,
     panels: Int,
     list: UnsafePointer<UInt32>, counts: UnsafePointer<UInt8>, keys: UnsafePointer<UInt32>,
-    values: UnsafePointer<UInt32>, bf16: Bool, scratch: Output, output: Output, streams: Bool, logSumExp: Output?
+    values: UnsafePointer<UInt32>, _ precision: Precision, common: (means: Input, scales: Input)?, scratch: Output,
+    output: Output, streams: Bool, logSumExp: Output?
   ) {
     var block = tk_attention_block(
       size: size, rows: rows, first: first, next_rows: nextRows, query_tokens: tokens, q: query, scale: scale,
       panels: panels,
-      panel_list: list, panel_counts: counts, keys: keys, values: values, bf16: bf16 ? 1 : 0, scratch: scratch,
-      out: output, streams: streams ? 1 : 0, log_sum_exp: logSumExp)
-    tk_attention(&block)
+      panel_list: list, panel_counts: counts, keys: keys, values: values, bf16: precision.isBF16, scratch: scratch,
+      out: output, streams: streams ? 1 : 0, log_sum_exp: logSumExp, key_means: common?.means,
+      value_scales: common?.scales)
+    if precision == .int8 { tk_attention_int8(&block) } else { tk_attention(&block) }
   }
+}
+
+extension Precision {
+  fileprivate var isBF16: Int32 { self == .bfloat16 ? 1 : 0 }
 }

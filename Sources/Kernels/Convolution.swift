@@ -18,6 +18,8 @@ public struct PreparedConvolution: Sendable {
     (outputs, inputs) = (weight.shape[0], weight.shape[1])
     kernelFrames = extents.count == 3 ? extents.first! : 1
     (kernelHeight, kernelWidth) = (weight.shape[weight.shape.count - 2], weight.shape[weight.shape.count - 1])
+    // Kernels of integers are for linear layers.
+    let precision = precision.besideIntegers
     self.precision = precision
     let (n, k, kernelRows) = (outputs, kernelWidth * inputs, kernelFrames * kernelHeight)
     // [kernelFrames * kernelHeight, outputs, kernelWidth, inputs]
@@ -30,7 +32,7 @@ public struct PreparedConvolution: Sendable {
             pack(n, k) { Door.pack($0, n, k, w.baseAddress!, k, into: $1) }
           }
         })
-    case .bfloat16:
+    case .bfloat16, .int8:
       storage = .bfloat16(
         (0..<kernelRows).map { row in
           rows[at: row].withFloats { w in

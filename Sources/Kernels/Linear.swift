@@ -40,6 +40,22 @@ public func linear(_ x: Tensor, _ weight: PreparedMatrix, bias: Tensor? = nil, a
             bias: bias.map { $0 + column }, accumulate: false, c, ldc: n)
           apply(activation, rows, columns, c, n)
         }
+      case .int8(let packed):
+        let lda = (k + 3) / 4 * 4
+        let narrow = PackedBuffer<UInt8>(count: m * lda), scales = PackedBuffer<Float>(count: m)
+        ThreadPool.shared.forEach((m + 31) / 32) { block in
+          let row = block * 32
+          Door.rowsToInt8(
+            min(32, m - row), k, input + row * k, k, narrow.pointer + row * lda, lda, scales: scales.pointer + row)
+        }
+        forEachPanel(m, n) { row, rows, column, columns in
+          let c = output + row * n + column
+          Door.gemmInt8(
+            rows, columns, lda / 4, narrow.pointer + row * lda, lda: lda, rowScales: scales.pointer + row,
+            packed.words.pointer + column * (lda / 4), scales: packed.scales.pointer + column,
+            offsets: packed.offsets.pointer + column, bias: bias.map { $0 + column }, c, ldc: n)
+          apply(activation, rows, columns, c, n)
+        }
       }
     }
   }

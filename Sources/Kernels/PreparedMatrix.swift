@@ -6,6 +6,7 @@ public struct PreparedMatrix: Sendable {
   enum Storage: Sendable {
     case float32(PackedBuffer<Float>)
     case bfloat16(PackedBuffer<UInt32>)
+    case int8(PackedIntegers)
   }
   public let outputs: Int
   public let inputs: Int
@@ -41,6 +42,7 @@ public struct PreparedMatrix: Sendable {
       case .bfloat16:
         .bfloat16(
           pack(outputs, (inputs + 1) / 2) { Door.packBF16($0, outputs, inputs, values.baseAddress!, inputs, into: $1) })
+      case .int8: .int8(PackedIntegers(outputs, inputs, values.baseAddress!))
       }
     }
     self.init(outputs: outputs, inputs: inputs, precision: precision, storage: storage)
@@ -54,6 +56,21 @@ func pack<T: BitwiseCopyable>(
   let buffer = PackedBuffer<T>(count: Door.packedCount(outputs: outputs, rounded: depth))
   ThreadPool.shared.forEach((outputs + Door.panel - 1) / Door.panel) { body($0, buffer.pointer) }
   return buffer
+}
+
+/// A matrix as 8-bit integers, four in a word, with the scale of each output and what its inputs' offset adds to it.
+final class PackedIntegers: Sendable {
+  let words: PackedBuffer<UInt32>
+  let scales: PackedBuffer<Float>
+  let offsets: PackedBuffer<Int32>
+
+  init(_ outputs: Int, _ inputs: Int, _ weights: Input) {
+    let scales = PackedBuffer<Float>(count: outputs), offsets = PackedBuffer<Int32>(count: outputs)
+    words = pack(outputs, (inputs + 3) / 4) {
+      Door.packInt8($0, outputs, inputs, weights, inputs, into: $1, scales: scales.pointer, offsets: offsets.pointer)
+    }
+    (self.scales, self.offsets) = (scales, offsets)
+  }
 }
 
 /// Memory for packed weights or scratch, aligned to a cache line.

@@ -25,4 +25,16 @@ public enum ScalarType: String, Sendable, Hashable, CaseIterable {
 /// The arithmetic of matrix products: the type weights are prepared in. Everything between products is Float32.
 public enum Precision: String, Sendable, Hashable, CaseIterable, Codable {
   case float32, bfloat16
+  /// 8-bit integers with a scale for each output of a weight and for each row of an input, in linear layers
+  /// and attention; other products as `besideIntegers` says.
+  case int8
+
+  /// Of one element of a prepared matrix.
+  public var bytes: Double {
+    switch self {
+    case .float32: 4
+    case .bfloat16: 2
+    case .int8: 1
+    }
+  }
 }

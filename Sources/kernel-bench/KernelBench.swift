@@ -23,7 +23,7 @@ struct KernelBench: ParsableCommand {
   @Option(help: "Rows of a linear layer.") var m: Int?
   @Option(help: "Outputs of a linear layer.") var n: Int?
   @Option(help: "Inputs of a linear layer.") var k: Int?
-  @Option(help: "float32 or bfloat16: only this type.") var dtype: String?
+  @Option(help: "float32, bfloat16 or int8 (linear, attention): only this type.") var dtype: String?
   @Option(help: "Share of key blocks that attention keeps.") var density: Double?
   @Option(help: "Which blocks attention keeps: random, window or dense.") var pattern: String?
   @Option(help: "Tokens of a block.") var block: Int = 128
@@ -65,6 +65,9 @@ struct KernelBench: ParsableCommand {
       }
     } else if let operation, !known.contains(operation) {
       throw ValidationError("unknown operation '\(operation)'; known: \(known.sorted().joined(separator: ", "))")
+    }
+    if let operation, dtype == Precision.int8.rawValue, !["linear", "attention", "plan"].contains(operation) {
+      throw ValidationError("--dtype int8: expected operation linear or attention, found \(operation)")
     }
   }
 

@@ -31,7 +31,7 @@ import Testing
     ("-p x --class-label 1", 64), ("-p x -t 0", 64), ("-p x --flow-shift -1", 64), ("-p x --preview-path p.png", 64),
     ("-p x --prompts-file f", 64), ("-p x --memory-limit some", 64), ("-p x --max-sequence-length 0", 64),
     ("-p x --rng dice", 64), ("-p x --save-latents l.pt", 64), ("-p x --attention-report r.txt", 64),
-    ("-p x --dtype int8", 69), ("-p x --memory-limit 1M", 71), ("-p x --config /nonexistent.json", 66),
+    ("-p x --dtype int4", 64), ("-p x --memory-limit 1M", 71), ("-p x --config /nonexistent.json", 66),
     ("--prompts-file /nonexistent.txt", 66), ("-p x -o /dev/null/x/a.png", 73), ("-p x -m /nonexistent", 66),
   ]
 

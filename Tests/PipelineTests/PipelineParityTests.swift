@@ -124,7 +124,7 @@ extension PipelineParityTests {
     return 10 * log10(255 * 255 * Double(a.count) / max(squares, 1e-9))
   }
 
-  @Test(arguments: [(Precision.float32, 45.0), (.bfloat16, 30.0)])
+  @Test(arguments: [(Precision.float32, 45.0), (.bfloat16, 30.0), (.int8, 30.0)])
   func isNearDiffusers(_ precision: Precision, _ least: Double) throws {
     let (fixture, generator, requests) = try requests()
     let expected = fixture.integers("output.image")

@@ -42,6 +42,18 @@ void tk_gemm_f32(size_t m, size_t n, size_t k, const float *a, size_t lda, const
 /// The same with bf16 operands and fp32 sums; k even, lda in elements and even.
 void tk_gemm_bf16(size_t m, size_t n, size_t k, const uint16_t *a, size_t lda, const uint32_t *packed,
                   const float *bias, int accumulate, float *c, size_t ldc);
+
+/// W[n x k] as 8-bit integers, a scale for each output: packed as above, with four neighbouring k in a word. `scales` and
+/// `offsets` (what the inputs' offset adds to a sum) have one entry an output.
+void tk_pack_int8(size_t panel, size_t n, size_t k, const float *w, size_t ldw, uint32_t *packed, float *scales,
+                  int32_t *offsets);
+/// Rows of x[m x k] to rows of ldy 8-bit integers, a scale for each row; ldy a multiple of 4.
+void tk_rows_to_int8(size_t m, size_t k, const float *x, size_t ldx, uint8_t *y, size_t ldy, float *scales);
+/// c[m x n] = (bias or 0) + a * W^T of what the two above made; `quads` words of four in a row of `lda` bytes.
+void tk_gemm_int8(size_t m, size_t n, size_t quads, const uint8_t *a, size_t lda, const float *row_scales,
+                  const uint32_t *packed, const float *scales, const int32_t *offsets, const float *bias, float *c,
+                  size_t ldc);
+
 // Elementwise, over `count` values.
 typedef enum { TK_GELU_TANH, TK_GELU_ERF, TK_SILU, TK_RELU, TK_TANH } tk_activation;
 void tk_activate(tk_activation kind, size_t count, const float *x, float *y);
@@ -87,6 +99,8 @@ typedef struct {
   float *out;                   // [tokens][size] of this head
   int streams;                  // whether results go past the caches: for outputs larger than they are
   float *log_sum_exp;           // [tokens], natural logarithm; may be null
+  const float *key_means;       // [size], and [size] scales of the values: for 8-bit integers
+  const float *value_scales;
 } tk_attention_block;
 void tk_attention(const tk_attention_block *block);
 /// Packs the `count` <= 16 keys and values at plan positions first ... of one head into one panel each.
@@ -97,6 +111,19 @@ size_t tk_attention_key_panel(size_t size, int bf16);
 size_t tk_attention_value_panel(size_t size, int bf16);
 size_t tk_attention_scratch(size_t size);
 
+/// The same on 8-bit integers; `scratch` has tk_attention_int8_scratch(size) floats.
+void tk_attention_int8(const tk_attention_block *block);
+/// Adds `count` keys to `sums` and takes values' largest sizes into `largest`, by channel: what packing needs to know.
+void tk_attention_int8_survey(size_t count, size_t size, const float *k, const float *v, float *sums, float *largest);
+/// As tk_attention_pack, with the means taken off keys and a scale for each channel of the values.
+void tk_attention_int8_pack(size_t first, size_t count, size_t size, const int32_t *tokens, const float *k,
+                            const float *v, const float *means, const float *value_scales, uint32_t *keys,
+                            uint32_t *values);
+size_t tk_attention_int8_key_panel(size_t size);
+size_t tk_attention_int8_value_panel(size_t size);
+size_t tk_attention_int8_scratch(size_t size);
+
 // Peaks, for benchmarks: runs for `iterations` and returns the floating-point operations done.
 double tk_probe_f32(size_t iterations);
 double tk_probe_bf16(size_t iterations);
+double tk_probe_int8(size_t iterations);

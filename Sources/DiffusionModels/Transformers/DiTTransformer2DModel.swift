@@ -56,10 +56,10 @@ public struct DiTTransformer2DModel: Denoiser {
 
   public init(_ configuration: DiTConfiguration, weights: WeightScope) throws {
     try configuration.validate()
-    let size = configuration.size
+    let size = configuration.size, outer = weights.withoutIntegers
     self.configuration = configuration
     positionEmbedding = try PatchEmbed(
-      weights["pos_embed"], channels: configuration.inputChannels, patchSize: configuration.patch, size: size,
+      outer["pos_embed"], channels: configuration.inputChannels, patchSize: configuration.patch, size: size,
       sampleSize: configuration.sample, interpolationScale: 1)
     var blocks: [DiTBlock] = []
     for index in 0..<configuration.layers {
@@ -68,9 +68,9 @@ public struct DiTTransformer2DModel: Denoiser {
       scope.releasePages()
     }
     self.blocks = blocks
-    outputModulation = try Linear(weights["proj_out_1"], size, 2 * size)
+    outputModulation = try Linear(outer["proj_out_1"], size, 2 * size)
     output = try Linear(
-      weights["proj_out_2"], size, configuration.patch * configuration.patch * configuration.outputChannels)
+      outer["proj_out_2"], size, configuration.patch * configuration.patch * configuration.outputChannels)
   }
 
   /// - Parameter conditioning: class labels, one a sample; the number of classes itself is the null class.
@@ -138,9 +138,9 @@ struct DiTBlock {
   let epsilon: Float
 
   init(_ weights: WeightScope, _ config: DiTConfiguration, first: DiTConditionEmbedder?) throws {
-    let embedding = weights["norm1"]["emb"]
+    let norm = weights.withoutIntegers["norm1"], embedding = norm["emb"]
     embedder = try first?.orDistinct(embedding, config) ?? DiTConditionEmbedder(embedding, config)
-    modulation = try Linear(weights["norm1"]["linear"], config.size, 6 * config.size)
+    modulation = try Linear(norm["linear"], config.size, 6 * config.size)
     attention = try AttentionProjections(
       weights["attn1"], config.size, heads: config.heads, bias: config.attentionBias ?? true)
     let activation = try feedForwardActivation(

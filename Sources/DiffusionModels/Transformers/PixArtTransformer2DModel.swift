@@ -98,12 +98,12 @@ public struct PixArtTransformer2DModel: Denoiser {
     _ configuration: PixArtConfiguration, weights: WeightScope, compression choice: KeyValueCompression?
   ) throws {
     try configuration.validate()
-    let size = configuration.size
+    let size = configuration.size, outer = weights.withoutIntegers
     self.configuration = configuration
     let compression = try configuration.compression(), compressed = try compression.layers(for: choice)
     self.compressed = compressed
     positionEmbedding = try PatchEmbed(
-      weights["pos_embed"], channels: configuration.inputChannels, patchSize: configuration.patch, size: size,
+      outer["pos_embed"], channels: configuration.inputChannels, patchSize: configuration.patch, size: size,
       sampleSize: configuration.sample, interpolationScale: configuration.scale)
     blocks = try (0..<configuration.layers).map { layer in
       let scope = weights["transformer_blocks"][layer]
@@ -112,7 +112,7 @@ public struct PixArtTransformer2DModel: Denoiser {
         layer, scope, size, compressed, mayLeaveWeights: choice != nil || !compression.isActive, model: Self.className)
       return try PixArtBlock(scope, configuration, compressor)
     }
-    let single = weights["adaln_single"], embedders = single["emb"]
+    let single = outer["adaln_single"], embedders = single["emb"]
     timestepEmbedder = try TimestepEmbedding(embedders["timestep_embedder"], 256, size)
     usesAdditionalConditions = embedders.contains("resolution_embedder.linear_1.weight")
     resolutionEmbedder =
@@ -123,14 +123,14 @@ public struct PixArtTransformer2DModel: Denoiser {
       ? try TimestepEmbedding(embedders["aspect_ratio_embedder"], 256, size / 3) : nil
     modulation = try Linear(single["linear"], size, 6 * size)
     if let channels = configuration.captionChannels {
-      captionLinear1 = try Linear(weights["caption_projection"]["linear_1"], channels, size)
-      captionLinear2 = try Linear(weights["caption_projection"]["linear_2"], size, size)
+      captionLinear1 = try Linear(outer["caption_projection"]["linear_1"], channels, size)
+      captionLinear2 = try Linear(outer["caption_projection"]["linear_2"], size, size)
     } else {
       (captionLinear1, captionLinear2) = (nil, nil)
     }
     scaleShiftTable = try weights.tensor("scale_shift_table", 2, size)
     output = try Linear(
-      weights["proj_out"], size, configuration.patch * configuration.patch * configuration.outputChannels)
+      outer["proj_out"], size, configuration.patch * configuration.patch * configuration.outputChannels)
   }
 
   public func callAsFunction(

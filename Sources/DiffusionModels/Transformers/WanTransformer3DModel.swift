@@ -71,11 +71,11 @@ public struct WanTransformer3DModel: Denoiser {
 
   public init(_ configuration: WanConfiguration, weights: WeightScope) throws {
     try configuration.validate()
-    let size = configuration.size
+    let size = configuration.size, outer = weights.withoutIntegers
     self.configuration = configuration
     patchEmbedding = try Linear(
-      patches: weights["patch_embedding"], channels: configuration.inputChannels, extents: configuration.patch, size)
-    let condition = weights["condition_embedder"]
+      patches: outer["patch_embedding"], channels: configuration.inputChannels, extents: configuration.patch, size)
+    let condition = outer["condition_embedder"]
     // Upstream keeps what embeds time in float32.
     timeEmbedder = try TimestepEmbedding(
       condition["time_embedder"].with(.float32), configuration.timeSize, size)
@@ -88,7 +88,7 @@ public struct WanTransformer3DModel: Denoiser {
       return try WanBlock(scope, configuration)
     }
     scaleShiftTable = try weights.tensor("scale_shift_table", 1, 2, size)
-    output = try Linear(weights["proj_out"], size, configuration.patch.reduce(1, *) * configuration.outputChannels)
+    output = try Linear(outer["proj_out"], size, configuration.patch.reduce(1, *) * configuration.outputChannels)
   }
 
   /// - Parameters:
@@ -177,7 +177,7 @@ struct WanAttention {
     queryNorm = try RMSNorm(weights["norm_q"], config.size, epsilon: config.epsilon)
     keyNorm = try RMSNorm(weights["norm_k"], config.size, epsilon: config.epsilon)
     heads = config.heads
-    precision = weights.precision
+    precision = weights.precision.besideIntegers
   }
 
   /// Self-attention of `x` `[B, N, D]` through the engine.

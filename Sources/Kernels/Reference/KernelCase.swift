@@ -125,7 +125,7 @@ extension KernelCase {
       operation: "linear",
       parameters: [("m", "\(m)"), ("n", "\(n)"), ("k", "\(k)"), ("activation", activation?.rawValue ?? "none")],
       precision: precision, operations: 2 * Double(m) * Double(n) * Double(k),
-      tolerance: precision == .float32 ? 2e-6 : 8e-3,
+      tolerance: [.float32: 2e-6, .bfloat16: 8e-3, .int8: 1.5e-2][precision]!,
       run: { Kernels.linear(x, prepared, bias: b, activation: activation) },
       reference: { Reference.linear(x, w, bias: b, activation: activation) },
       sampledError: { result in
@@ -203,7 +203,7 @@ extension KernelCase {
         ("density", "\((shared.density * 1e4).rounded() / 1e4)"),
       ],
       precision: precision, operations: 4 * Double(batch * heads * size) * shared.keptPairs,
-      tolerance: precision == .float32 ? 5e-6 : 1e-2,
+      tolerance: [.float32: 5e-6, .bfloat16: 1e-2, .int8: 2.5e-2][precision]!,
       run: {
         blockSparseAttention(
           q, k, v, scale: scale, precision: precision, heads: pattern == .dense ? nil : patterns)
@@ -293,6 +293,9 @@ extension KernelCase {
       run: run, reference: reference, sampledError: nil)
   }
 
+  /// What convolutions multiply in.
+  private static let numbers: [Precision] = [.float32, .bfloat16]
+
   /// The sizes that go wrong: one, primes, a block and its neighbours.
   public static func correctnessCases() -> [KernelCase] {
     var cases: [KernelCase] = []
@@ -302,6 +305,8 @@ extension KernelCase {
         (130, 520, 72),
       ] { cases.append(.linear(m, n, k, precision)) }
       cases.append(.linear(37, 53, 41, precision, .geluTanh))
+    }
+    for precision in numbers {
       for (h, w, i, o, kernel, stride) in [
         (1, 1, 1, 1, 3, 1), (5, 7, 3, 8, 3, 1), (8, 9, 4, 33, 1, 1), (11, 6, 17, 5, 3, 2), (16, 16, 32, 32, 3, 1),
       ] { cases.append(.conv2d(h, w, i, o, kernel: kernel, stride: stride, precision)) }
@@ -334,12 +339,14 @@ extension KernelCase {
   /// The sizes that matter for speed: layers of PixArt-Sigma at 1024 tokens, of T5-XXL, of the SDXL autoencoder.
   public static func speedCases() -> [KernelCase] {
     var cases: [KernelCase] = []
-    for precision in Precision.allCases {
+    for precision in numbers {
       for (m, n, k) in [
         (1024, 1152, 1152), (1024, 4608, 1152), (1024, 1152, 4608), (4096, 4608, 1152), (300, 10240, 4096),
       ] {
         cases.append(.linear(m, n, k, precision))
       }
+    }
+    for precision in numbers {
       cases.append(.conv2d(64, 64, 512, 512, kernel: 3, stride: 1, precision))
       cases.append(.conv2d(256, 256, 256, 256, kernel: 3, stride: 1, precision))
       cases.append(.conv2d(512, 512, 128, 128, kernel: 3, stride: 1, precision))

@@ -1,0 +1,432 @@
+// Block-sparse attention on 8-bit integers: the loop of attention.c with both products in integers, whose sums are exact.
+//
+// Queries have a scale each, keys too, after the mean of the head's keys was taken off, which changes every score of a
+// query by the same amount and so no weight (SageAttention, Zhang et al. 2024, arXiv:2410.02367). Weights are whole
+// multiples of 1/255 of the largest of their tile, values have a scale for each channel of the head. A row's sum of
+// weights is that of the integers, so that equal values come out as they are.
+//
+// Packed layouts, by panel p of 16 keys in plan order:
+//   keys    [size / 4][16] words of four channels, then 16 scales (floats), then 16 offsets (integers)
+//   values  [chunk][4][w] words of four keys, in chunks of w = 32 channels, the last one 16 if that covers what is left
+#include "attention_parts.h"
+
+enum { ZERO = 128, FOUR = 4, PART = 64 };
+
+size_t tk_attention_int8_key_panel(size_t size) { return (rounded(size, FOUR) / FOUR + 2) * KEYS; }
+size_t tk_attention_int8_value_panel(size_t size) { return rounded(size, 16) * (KEYS / FOUR); }
+
+// Queries, their scales, scores, weights, sums; each row's largest score, two sums of weights, and two factors.
+size_t tk_attention_int8_scratch(size_t size) {
+  return ROWS * (rounded(size, FOUR) / FOUR + TILE + TILE / FOUR + rounded(size, 16) + 6) + 64;
+}
+
+typedef struct {
+  float *scores, *sums, *query_scales, *largest, *total, *exact_total, *keep, *unit;
+  uint8_t *weights, *q;
+} parts;
+
+static parts parts_of(float *scratch, size_t size) {
+  float *at = (float *)(((uintptr_t)scratch + 63) & ~(uintptr_t)63);
+  parts s;
+  s.scores = at, at += ROWS * TILE;
+  s.weights = (uint8_t *)at, at += ROWS * TILE / FOUR;
+  s.sums = at, at += ROWS * rounded(size, 16);
+  s.q = (uint8_t *)at, at += ROWS * rounded(size, FOUR) / FOUR;
+  s.query_scales = at, at += ROWS;
+  s.largest = at, at += ROWS;
+  s.total = at, at += ROWS;
+  s.exact_total = at, at += ROWS;
+  s.keep = at, at += ROWS;
+  s.unit = at;
+  return s;
+}
+
+// Rounds to nearest even without a call, for values of less than 2^22.
+TK_INLINE int32_t nearest(float value) {
+  float shifted = value + 12582912.0f;
+  int32_t bits;
+  memcpy(&bits, &shifted, 4);
+  return bits - 0x4b400000;
+}
+TK_INLINE float largest_of(size_t count, const float *x) {
+  float largest = 0;
+  for (size_t i = 0; i < count; i++) largest = fabsf(x[i]) > largest ? fabsf(x[i]) : largest;
+  return largest;
+}
+
+// ---- What a head's keys and values have in common
+
+TK_INLINE void tk_attention_int8_survey_body(size_t count, size_t size, const float *k, const float *v, float *sums,
+                                             float *largest) {
+  for (size_t token = 0; token < count; token++)
+    for (size_t c = 0; c < size; c++) {
+      float value = fabsf(v[token * size + c]);
+      sums[c] += k[token * size + c];
+      largest[c] = value > largest[c] ? value : largest[c];
+    }
+}
+TK_DISPATCH(tk_attention_int8_survey,
+            (size_t count, size_t size, const float *k, const float *v, float *sums, float *largest),
+            (count, size, k, v, sums, largest))
+
+// ---- Packing
+
+TK_INLINE void tk_attention_int8_pack_body(size_t first, size_t count, size_t size, const int32_t *tokens, const float *k, const float *v,
+                         const float *means, const float *value_scales, uint32_t *keys, uint32_t *values) {
+  size_t quads = rounded(size, FOUR) / FOUR;
+  float *scales = (float *)(keys + quads * KEYS);
+  int32_t *offsets = (int32_t *)(keys + (quads + 1) * KEYS);
+  const float *value_rows[KEYS];
+  for (size_t j = 0; j < KEYS; j++) {
+    size_t token = token_at(tokens, first + (j < count ? j : 0));
+    const float *from = k + token * size;
+    value_rows[j] = v + token * size;
+    float largest = 0;
+    for (size_t c = 0; c < size; c++) {
+      float value = fabsf(from[c] - means[c]);
+      largest = value > largest ? value : largest;
+    }
+    if (j >= count) largest = 0;
+    float inverse = largest > 0 ? 127 / largest : 0;
+    int32_t sum = 0;
+    for (size_t start = 0; start < size; start += PART) {
+      int8_t narrow[PART] = {0};
+      size_t width = size - start < PART ? size - start : PART;
+      for (size_t c = 0; c < width; c++) {
+        int32_t q = nearest((from[start + c] - means[start + c]) * inverse);
+        sum += q;
+        narrow[c] = (int8_t)q;
+      }
+      uint32_t *out = keys + start / FOUR * KEYS + j;
+      for (size_t i = 0; i < rounded(width, FOUR) / FOUR; i++) memcpy(out + i * KEYS, narrow + i * FOUR, 4);
+    }
+    scales[j] = largest / 127;
+    offsets[j] = ZERO * sum;
+  }
+  for (size_t start = 0; start < size; start += 32) {
+    size_t width = size - start > 16 ? 32 : 16, real = size - start < width ? size - start : width;
+    for (size_t j = 0; j < KEYS; j += FOUR, values += width) {
+      for (size_t c = 0; c < width; c++) values[c] = 0;
+      for (size_t i = 0; i < FOUR && j + i < count; i++)
+        for (size_t c = 0; c < real; c++) {
+          float scale = value_scales[start + c], inverse = scale > 0 ? 1 / scale : 0;
+          values[c] |= ((uint32_t)nearest(value_rows[j + i][start + c] * inverse) & 255) << 8 * i;
+        }
+    }
+  }
+}
+TK_DISPATCH(tk_attention_int8_pack,
+            (size_t first, size_t count, size_t size, const int32_t *tokens, const float *k, const float *v,
+             const float *means, const float *value_scales, uint32_t *keys, uint32_t *values),
+            (first, count, size, tokens, k, v, means, value_scales, keys, values))
+
+// ---- Queries in, rows out
+
+TK_INLINE void load_queries_body(const tk_attention_block *b, size_t padded, const parts *s) {
+  size_t ldq = rounded(b->size, FOUR);
+  for (size_t row = 0; row < padded; row++) {
+    const float *from = b->q + token_at(b->query_tokens, row < b->rows ? b->first + row : b->first) * b->size;
+    float largest = largest_of(b->size, from), inverse = largest > 0 ? 127 / largest : 0;
+    uint8_t *out = s->q + row * ldq;
+    for (size_t c = 0; c < b->size; c++) out[c] = (uint8_t)(ZERO + nearest(from[c] * inverse));
+    for (size_t c = b->size; c < ldq; c++) out[c] = ZERO;
+    s->query_scales[row] = largest / 127 * b->scale * 1.44269504088896341f;
+  }
+}
+TK_DISPATCH_LOCAL(load_queries, (const tk_attention_block *b, size_t padded, const parts *s), (b, padded, s))
+
+TK_INLINE void store_rows_body(const tk_attention_block *b, const parts *s) {
+  size_t lds = rounded(b->size, 16);
+  for (size_t row = 0; row < b->rows; row++) {
+    size_t token = token_at(b->query_tokens, b->first + row);
+    float inverse = 1 / s->total[row];
+    for (size_t c = 0; c < b->size; c++)
+      b->out[token * b->size + c] = s->sums[row * lds + c] * (inverse * b->value_scales[c]);
+    if (!b->log_sum_exp) continue;
+    // What the mean of the keys adds to all scores of this query.
+    float shift = 0;
+    for (size_t c = 0; c < b->size; c++) shift += b->q[token * b->size + c] * b->key_means[c];
+    b->log_sum_exp[token] =
+        (s->largest[row] + log2f(s->exact_total[row])) * 0.693147180559945309f + shift * b->scale;
+  }
+}
+TK_DISPATCH_LOCAL(store_rows, (const tk_attention_block *b, const parts *s), (b, s))
+
+// ---- Plain loops
+
+TK_INLINE void scores_plain(const uint8_t *q, size_t quads, const float *query_scales, const uint32_t *keys,
+                            size_t count, float *scores) {
+  const float *scales = (const float *)(keys + quads * KEYS);
+  const int32_t *offsets = (const int32_t *)(keys + (quads + 1) * KEYS);
+  for (int row = 0; row < GROUP; row++) {
+    int32_t sum[KEYS] = {0};
+    for (size_t c = 0; c < quads; c++) {
+      const uint8_t *x = q + row * quads * FOUR + c * FOUR;
+      int32_t x0 = x[0], x1 = x[1], x2 = x[2], x3 = x[3];
+      for (int j = 0; j < KEYS; j++) {
+        uint32_t quad = keys[c * KEYS + j];
+        sum[j] += x0 * (int8_t)quad + x1 * (int8_t)(quad >> 8) + x2 * (int8_t)(quad >> 16) + x3 * (int8_t)(quad >> 24);
+      }
+    }
+    for (size_t j = 0; j < KEYS; j++)
+      scores[row * TILE + j] = j < count ? (float)(sum[j] - offsets[j]) * (query_scales[row] * scales[j]) : ABSENT;
+  }
+}
+
+// 2^x for x of at most 0, to 1e-4: what is rounded to 255 steps needs no more.
+TK_INLINE float exp2_coarse(float x) {
+  x = x < -126.0f ? -126.0f : x;
+  float shifted = x + 12582912.0f, f = x - (shifted - 12582912.0f);
+  float p = ((5.5171669e-2f * f + 2.4261112e-1f) * f + 6.9326247e-1f) * f + 0.99992522f;
+  uint32_t bits;
+  memcpy(&bits, &shifted, 4);
+  return p * bits_float((bits + 127) << 23);
+}
+
+// Weights of a tile of a row, and its sums; the tile's largest score is `base`.
+TK_INLINE void softmax_plain(size_t width, const float *scores, uint8_t *weights, float base, float *total,
+                             int32_t *integers) {
+  float sum = 0;
+  int32_t whole = 0;
+  for (size_t j = 0; j < width; j++) {
+    float weight = scores[j] > ABSENT ? exp2_coarse(scores[j] - base) : 0;
+    int32_t q = nearest(weight * 255);
+    sum += weight;
+    whole += q;
+    weights[j] = (uint8_t)(q > 255 ? 255 : q);
+  }
+  *total = sum;
+  *integers = whole;
+}
+
+TK_INLINE void sums_plain(size_t panels, const uint32_t *list, size_t stride, const uint32_t *values, size_t width,
+                          const uint8_t *weights, const float *keep, const float *unit, float *sums, size_t lds) {
+  for (int row = 0; row < GROUP; row++)
+    for (size_t start = 0; start < width; start += 16) {
+      int32_t sum[16] = {0};
+      for (size_t p = 0; p < panels; p++) {
+        const uint32_t *v = values + list[p] * stride + start;
+        for (size_t k = 0; k < KEYS / FOUR; k++) {
+          const uint8_t *w = weights + row * TILE + p * KEYS + k * FOUR;
+          int32_t w0 = w[0], w1 = w[1], w2 = w[2], w3 = w[3];
+          for (int c = 0; c < 16; c++) {
+            uint32_t quad = v[k * width + c];
+            sum[c] +=
+                w0 * (int8_t)quad + w1 * (int8_t)(quad >> 8) + w2 * (int8_t)(quad >> 16) + w3 * (int8_t)(quad >> 24);
+          }
+        }
+      }
+      for (int c = 0; c < 16; c++) {
+        float *at = sums + row * lds + start + c;
+        *at = *at * keep[row] + (float)sum[c] * unit[row];
+      }
+    }
+}
+
+// ---- AVX-512 with VNNI
+
+#if TK_X86
+#define FULL_UNROLL _Pragma("clang loop unroll(full)")
+#define WIDE TK_INLINE TK_TARGET_VNNI
+
+// 8 queries against one or two panels.
+WIDE void scores_wide(const int halves, size_t quads, const uint8_t *q, const float *query_scales, const uint32_t *k0,
+                      const uint32_t *k1, __mmask16 m0, __mmask16 m1, float *scores) {
+  __m512i s[GROUP][2];
+  FULL_UNROLL for (int i = 0; i < GROUP; i++) s[i][0] = s[i][1] = _mm512_setzero_si512();
+  for (size_t c = 0; c < quads; c++) {
+    __m512i b0 = _mm512_loadu_si512(k0 + c * KEYS), b1 = halves > 1 ? _mm512_loadu_si512(k1 + c * KEYS) : b0;
+    FULL_UNROLL for (int i = 0; i < GROUP; i++) {
+      int quad;
+      memcpy(&quad, q + (i * quads + c) * FOUR, 4);
+      __m512i value = _mm512_set1_epi32(quad);
+      s[i][0] = _mm512_dpbusd_epi32(s[i][0], value, b0);
+      if (halves > 1) s[i][1] = _mm512_dpbusd_epi32(s[i][1], value, b1);
+    }
+  }
+  __m512 absent = _mm512_set1_ps(ABSENT);
+  FULL_UNROLL for (int half = 0; half < halves; half++) {
+    const uint32_t *tail = (half ? k1 : k0) + quads * KEYS;
+    __m512 scale = _mm512_loadu_ps(tail);
+    __m512i offset = _mm512_loadu_si512(tail + KEYS);
+    FULL_UNROLL for (int i = 0; i < GROUP; i++) {
+      __m512 x = _mm512_cvtepi32_ps(_mm512_sub_epi32(s[i][half], offset));
+      x = _mm512_mul_ps(x, _mm512_mul_ps(_mm512_set1_ps(query_scales[i]), scale));
+      _mm512_storeu_ps(scores + i * TILE + half * KEYS, _mm512_mask_mov_ps(absent, half ? m1 : m0, x));
+    }
+  }
+}
+
+WIDE float largest_wide(size_t width, const float *scores) {
+  __m512 a = _mm512_loadu_ps(scores), b = a;
+  for (size_t j = 0; j < width; j += 2 * KEYS) {
+    a = _mm512_max_ps(a, _mm512_loadu_ps(scores + j));
+    b = _mm512_max_ps(b, _mm512_loadu_ps(scores + j + KEYS));
+  }
+  return _mm512_reduce_max_ps(_mm512_max_ps(a, b));
+}
+
+WIDE __m512 exp2_coarse_wide(__m512 x) {
+  __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  __m512 f = _mm512_sub_ps(x, whole);
+  __m512 p = _mm512_fmadd_ps(_mm512_set1_ps(5.5171669e-2f), f, _mm512_set1_ps(2.4261112e-1f));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.9326247e-1f));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.99992522f));
+  return _mm512_scalef_ps(p, whole);
+}
+
+WIDE void softmax_wide(size_t width, const float *scores, uint8_t *weights, float base, float *total,
+                       int32_t *integers) {
+  __m512 first = _mm512_set1_ps(base), steps = _mm512_set1_ps(255), a = _mm512_setzero_ps(), b = a;
+  __m512i m = _mm512_setzero_si512(), n = m;
+  for (size_t j = 0; j < width; j += 2 * KEYS) {
+    __m512 x = exp2_coarse_wide(_mm512_sub_ps(_mm512_loadu_ps(scores + j), first));
+    __m512 y = exp2_coarse_wide(_mm512_sub_ps(_mm512_loadu_ps(scores + j + KEYS), first));
+    __m512i p = _mm512_cvtps_epi32(_mm512_mul_ps(x, steps)), q = _mm512_cvtps_epi32(_mm512_mul_ps(y, steps));
+    a = _mm512_add_ps(a, x), b = _mm512_add_ps(b, y);
+    m = _mm512_add_epi32(m, p), n = _mm512_add_epi32(n, q);
+    _mm_storeu_si128((__m128i *)(weights + j), _mm512_cvtusepi32_epi8(p));
+    _mm_storeu_si128((__m128i *)(weights + j + KEYS), _mm512_cvtusepi32_epi8(q));
+  }
+  *total = _mm512_reduce_add_ps(_mm512_add_ps(a, b));
+  *integers = _mm512_reduce_add_epi32(_mm512_add_epi32(m, n));
+}
+
+// 8 rows of sums by 32 or 16 channels, over all listed panels.
+WIDE void sums_wide(const int halves, size_t panels, const uint32_t *list, size_t stride, const uint32_t *values,
+                    const uint8_t *weights, const float *keep, const float *unit, float *sums, size_t lds) {
+  const size_t width = halves * 16;
+  __m512i s[GROUP][2];
+  FULL_UNROLL for (int i = 0; i < GROUP; i++) s[i][0] = s[i][1] = _mm512_setzero_si512();
+  for (size_t p = 0; p < panels; p++) {
+    const uint32_t *v = values + list[p] * stride;
+    FULL_UNROLL for (size_t k = 0; k < KEYS / FOUR; k++) {
+      __m512i b0 = _mm512_loadu_si512(v + k * width);
+      __m512i b1 = halves > 1 ? _mm512_loadu_si512(v + k * width + 16) : b0;
+      FULL_UNROLL for (int i = 0; i < GROUP; i++) {
+        int quad;
+        memcpy(&quad, weights + i * TILE + p * KEYS + k * FOUR, 4);
+        __m512i value = _mm512_set1_epi32(quad);
+        s[i][0] = _mm512_dpbusd_epi32(s[i][0], value, b0);
+        if (halves > 1) s[i][1] = _mm512_dpbusd_epi32(s[i][1], value, b1);
+      }
+    }
+  }
+  FULL_UNROLL for (int i = 0; i < GROUP; i++) {
+    __m512 kept = _mm512_set1_ps(keep[i]), one = _mm512_set1_ps(unit[i]);
+    FULL_UNROLL for (int half = 0; half < halves; half++) {
+      float *at = sums + i * lds + half * 16;
+      __m512 before = _mm512_mul_ps(_mm512_loadu_ps(at), kept);
+      _mm512_storeu_ps(at, _mm512_fmadd_ps(_mm512_cvtepi32_ps(s[i][half]), one, before));
+    }
+  }
+}
+#endif
+
+// ---- One block of queries
+
+// A tile's sums join a row's: what was summed before is brought to the larger of the largest scores.
+TK_INLINE void join(const parts *s, size_t row, float base, float total, int32_t integers) {
+  float before = s->largest[row], largest = base > before ? base : before;
+  float keep = before - largest > -126 ? exp2_plain(before - largest) : 0;
+  float unit = base - largest > -126 ? exp2_plain(base - largest) : 0;
+  s->keep[row] = keep;
+  s->unit[row] = unit / 255;
+  s->total[row] = s->total[row] * keep + (float)integers * s->unit[row];
+  s->exact_total[row] = s->exact_total[row] * keep + total * unit;
+  s->largest[row] = largest;
+}
+
+#define BLOCK(LARGEST, SCORES, SOFTMAX, SUMS)                                                                          \
+  parts s = parts_of(b->scratch, b->size);                                                                             \
+  size_t padded = rounded(b->rows, GROUP), lds = rounded(b->size, 16), quads = rounded(b->size, FOUR) / FOUR;          \
+  size_t key_stride = tk_attention_int8_key_panel(b->size), value_stride = tk_attention_int8_value_panel(b->size);     \
+  load_queries(b, padded, &s);                                                                                         \
+  memset(s.sums, 0, padded * lds * sizeof *s.sums);                                                                    \
+  for (size_t row = 0; row < padded; row++) s.largest[row] = ABSENT, s.total[row] = s.exact_total[row] = 0;            \
+  for (size_t first = 0; first < b->panels; first += TILE / KEYS) {                                                    \
+    size_t panels = b->panels - first < TILE / KEYS ? b->panels - first : TILE / KEYS, width = panels * KEYS;          \
+    const uint32_t *list = b->panel_list + first;                                                                      \
+    const uint8_t *counts = b->panel_counts + first;                                                                   \
+    SCORES                                                                                                             \
+    if (panels % 2) {                                                                                                  \
+      for (size_t row = 0; row < padded; row++)                                                                        \
+        for (size_t j = 0; j < KEYS; j++) s.scores[row * TILE + width + j] = ABSENT;                                   \
+      width += KEYS;                                                                                                   \
+    }                                                                                                                  \
+    for (size_t row = 0; row < padded; row++) {                                                                        \
+      float base = LARGEST(width, s.scores + row * TILE), total;                                                       \
+      int32_t integers;                                                                                                \
+      SOFTMAX(width, s.scores + row * TILE, s.weights + row * TILE, base, &total, &integers);                          \
+      join(&s, row, base, total, integers);                                                                            \
+    }                                                                                                                  \
+    for (size_t start = 0; start < lds; start += 32) {                                                                 \
+      const uint32_t *v = (const uint32_t *)b->values + start * (KEYS / FOUR);                                         \
+      for (size_t row = 0; row < padded; row += GROUP) SUMS                                                            \
+    }                                                                                                                  \
+  }                                                                                                                    \
+  store_rows(b, &s);
+
+TK_INLINE float largest_plain(size_t width, const float *scores) {
+  float largest = scores[0];
+  for (size_t j = 1; j < width; j++) largest = scores[j] > largest ? scores[j] : largest;
+  return largest;
+}
+
+TK_INLINE void block_body(const tk_attention_block *b) {
+  BLOCK(
+      largest_plain,
+      for (size_t p = 0; p < panels; p++) for (size_t row = 0; row < padded; row += GROUP)
+          scores_plain(s.q + row * quads * FOUR, quads, s.query_scales + row,
+                       (const uint32_t *)b->keys + list[p] * key_stride, counts[p], s.scores + row * TILE + p * KEYS);
+      , softmax_plain,
+      sums_plain(panels, list, value_stride, v, lds - start > 16 ? 32 : 16, s.weights + row * TILE, s.keep + row,
+                 s.unit + row, s.sums + row * lds + start, lds);)
+}
+
+#if TK_X86
+#define MASK(count) ((__mmask16)((1u << (count)) - 1))
+#define KEYS_AT(index) ((const uint32_t *)b->keys + list[index] * key_stride)
+#define SCORES_OF(halves, k0, k1, m0, m1)                                                                              \
+  scores_wide(halves, quads, s.q + row * quads * FOUR, s.query_scales + row, k0, k1, m0, m1,                           \
+              s.scores + row * TILE + p * KEYS)
+
+TK_TARGET_VNNI static void block_vnni(const tk_attention_block *b) {
+  BLOCK(
+      largest_wide,
+      for (size_t p = 0; p < panels; p += 2) {
+        if (p + 1 == panels) {
+          for (size_t row = 0; row < padded; row += GROUP)
+            SCORES_OF(1, KEYS_AT(p), KEYS_AT(p), MASK(counts[p]), MASK(counts[p]));
+          continue;
+        }
+        size_t next = first + p + 2 < b->panels ? list[p + 2] : list[p];
+        for (size_t row = 0; row < padded; row += GROUP) {
+          prefetch_share((const uint32_t *)b->keys + next * key_stride, 8 * key_stride, row / GROUP, padded / GROUP);
+          prefetch_share((const uint32_t *)b->values + list[p] * value_stride, 8 * value_stride, row / GROUP,
+                         padded / GROUP);
+          SCORES_OF(2, KEYS_AT(p), KEYS_AT(p + 1), MASK(counts[p]), MASK(counts[p + 1]));
+        }
+      },
+      softmax_wide, {
+        if (lds - start > 16)
+          sums_wide(2, panels, list, value_stride, v, s.weights + row * TILE, s.keep + row, s.unit + row,
+                    s.sums + row * lds + start, lds);
+        else
+          sums_wide(1, panels, list, value_stride, v, s.weights + row * TILE, s.keep + row, s.unit + row,
+                    s.sums + row * lds + start, lds);
+      })
+}
+TK_TARGET_AVX2 static void block_avx2(const tk_attention_block *b) { block_body(b); }
+#endif
+static void block_portable(const tk_attention_block *b) { block_body(b); }
+
+void tk_attention_int8(const tk_attention_block *block) {
+#if TK_X86
+  if (tk_has_int8()) block_vnni(block);
+  else if (tk_cpu_level() >= TK_AVX2) block_avx2(block);
+  else block_portable(block);
+#else
+  block_portable(block);
+#endif
+}

@@ -1,0 +1,167 @@
+// Products of 8-bit integers: weights with a scale for each output, activations with a scale for each row. Sums are
+// exact, so every code path gives the same integers.
+#include "dispatch.h"
+#include <math.h>
+#include <string.h>
+
+// Activations are stored as 128 + q, q in -127 ... 127: the instruction wants one side unsigned. What the 128 adds to a
+// sum, 128 times the output's sum of weights, is taken off at the end.
+enum { ZERO = 128 };
+
+TK_INLINE float largest_of(size_t count, const float *x) {
+  float largest = 0;
+  for (size_t i = 0; i < count; i++) {
+    float size = fabsf(x[i]);
+    largest = size > largest ? size : largest;
+  }
+  return largest;
+}
+
+// Rounds to nearest even without a call: what lies in -127 ... 127 keeps its integer in the low bits of the sum.
+TK_INLINE int32_t nearest(float value) {
+  float shifted = value + 12582912.0f;
+  int32_t bits;
+  memcpy(&bits, &shifted, 4);
+  return bits - 0x4b400000;
+}
+
+void tk_pack_int8(size_t panel, size_t n, size_t k, const float *w, size_t ldw, uint32_t *packed, float *scales,
+                  int32_t *offsets) {
+  size_t quads = (k + 3) / 4;
+  uint32_t *out = packed + panel * TK_PANEL * quads;
+  for (size_t j = 0; j < TK_PANEL; j++) {
+    size_t row = panel * TK_PANEL + j;
+    if (row >= n) {
+      for (size_t i = 0; i < quads; i++) out[i * TK_PANEL + j] = 0;
+      continue;
+    }
+    const float *values = w + row * ldw;
+    float largest = largest_of(k, values), inverse = largest > 0 ? 127 / largest : 0;
+    int32_t sum = 0;
+    for (size_t i = 0; i < quads; i++) {
+      uint32_t quad = 0;
+      for (size_t byte = 0; byte < 4 && 4 * i + byte < k; byte++) {
+        int32_t q = nearest(values[4 * i + byte] * inverse);
+        sum += q;
+        quad |= (uint32_t)(uint8_t)(int8_t)q << 8 * byte;
+      }
+      out[i * TK_PANEL + j] = quad;
+    }
+    scales[row] = largest / 127;
+    offsets[row] = ZERO * sum;
+  }
+}
+
+TK_INLINE void tk_rows_to_int8_body(size_t m, size_t k, const float *x, size_t ldx, uint8_t *y, size_t ldy,
+                                    float *scales) {
+  for (size_t i = 0; i < m; i++) {
+    const float *row = x + i * ldx;
+    uint8_t *out = y + i * ldy;
+    float largest = largest_of(k, row), inverse = largest > 0 ? 127 / largest : 0;
+    scales[i] = largest / 127;
+    for (size_t j = 0; j < k; j++) out[j] = (uint8_t)(ZERO + nearest(row[j] * inverse));
+    for (size_t j = k; j < ldy; j++) out[j] = ZERO;
+  }
+}
+TK_DISPATCH(tk_rows_to_int8,
+            (size_t m, size_t k, const float *x, size_t ldx, uint8_t *y, size_t ldy, float *scales),
+            (m, k, x, ldx, y, ldy, scales))
+
+// One row by a panel of outputs, in plain loops.
+TK_INLINE void plain_int8(size_t rows, size_t quads, const uint8_t *a, size_t lda, const uint32_t *b, int32_t *sums) {
+  for (size_t i = 0; i < rows; i++) {
+    int32_t *sum = sums + i * TK_PANEL;
+    for (size_t j = 0; j < TK_PANEL; j++) sum[j] = 0;
+    for (size_t l = 0; l < quads; l++) {
+      const uint8_t *values = a + i * lda + 4 * l;
+      int32_t x0 = values[0], x1 = values[1], x2 = values[2], x3 = values[3];
+      for (size_t j = 0; j < TK_PANEL; j++) {
+        uint32_t quad = b[l * TK_PANEL + j];
+        sum[j] += x0 * (int8_t)quad + x1 * (int8_t)(quad >> 8) + x2 * (int8_t)(quad >> 16) + x3 * (int8_t)(quad >> 24);
+      }
+    }
+  }
+}
+
+#if TK_X86
+#define FULL_UNROLL _Pragma("clang loop unroll(full)")
+
+TK_INLINE TK_TARGET_VNNI void wide_int8(const int rows, size_t quads, const uint8_t *a, size_t lda, const uint32_t *b,
+                                        int32_t *sums) {
+  __m512i s[8][2];
+  FULL_UNROLL for (int i = 0; i < rows; i++) s[i][0] = s[i][1] = _mm512_setzero_si512();
+  for (size_t l = 0; l < quads; l++) {
+    __m512i b0 = _mm512_loadu_si512(b + l * TK_PANEL), b1 = _mm512_loadu_si512(b + l * TK_PANEL + 16);
+    FULL_UNROLL for (int i = 0; i < rows; i++) {
+      int quad;
+      memcpy(&quad, a + i * lda + 4 * l, 4);
+      __m512i value = _mm512_set1_epi32(quad);
+      s[i][0] = _mm512_dpbusd_epi32(s[i][0], value, b0);
+      s[i][1] = _mm512_dpbusd_epi32(s[i][1], value, b1);
+    }
+  }
+  FULL_UNROLL for (int i = 0; i < rows; i++) {
+    _mm512_storeu_si512(sums + i * TK_PANEL, s[i][0]);
+    _mm512_storeu_si512(sums + i * TK_PANEL + 16, s[i][1]);
+  }
+}
+
+TK_TARGET_VNNI static void rows_int8_vnni(size_t rows, size_t quads, const uint8_t *a, size_t lda, const uint32_t *b,
+                                          int32_t *sums) {
+  switch (rows) {
+  case 1: wide_int8(1, quads, a, lda, b, sums); break;
+  case 2: wide_int8(2, quads, a, lda, b, sums); break;
+  case 3: wide_int8(3, quads, a, lda, b, sums); break;
+  case 4: wide_int8(4, quads, a, lda, b, sums); break;
+  case 5: wide_int8(5, quads, a, lda, b, sums); break;
+  case 6: wide_int8(6, quads, a, lda, b, sums); break;
+  case 7: wide_int8(7, quads, a, lda, b, sums); break;
+  default: wide_int8(8, quads, a, lda, b, sums); break;
+  }
+}
+TK_TARGET_AVX2 static void rows_int8_avx2(size_t rows, size_t quads, const uint8_t *a, size_t lda, const uint32_t *b,
+                                          int32_t *sums) {
+  plain_int8(rows, quads, a, lda, b, sums);
+}
+#endif
+static void rows_int8_portable(size_t rows, size_t quads, const uint8_t *a, size_t lda, const uint32_t *b,
+                               int32_t *sums) {
+  plain_int8(rows, quads, a, lda, b, sums);
+}
+
+// Integers to numbers: (sum - 128 * sum of weights) * scale of the row * scale of the output + bias.
+TK_INLINE void finish_body(size_t rows, size_t n, const int32_t *sums, const float *row_scales, const float *scales,
+                           const int32_t *offsets, const float *bias, float *c, size_t ldc) {
+  for (size_t i = 0; i < rows; i++) {
+    const int32_t *sum = sums + i * TK_PANEL;
+    float row = row_scales[i], *out = c + i * ldc;
+    for (size_t j = 0; j < n; j++) {
+      float value = (float)(sum[j] - offsets[j]) * (row * scales[j]);
+      out[j] = bias ? value + bias[j] : value;
+    }
+  }
+}
+TK_DISPATCH_LOCAL(finish,
+            (size_t rows, size_t n, const int32_t *sums, const float *row_scales, const float *scales,
+             const int32_t *offsets, const float *bias, float *c, size_t ldc),
+            (rows, n, sums, row_scales, scales, offsets, bias, c, ldc))
+
+void tk_gemm_int8(size_t m, size_t n, size_t quads, const uint8_t *a, size_t lda, const float *row_scales,
+                  const uint32_t *packed, const float *scales, const int32_t *offsets, const float *bias, float *c,
+                  size_t ldc) {
+  void (*kernel)(size_t, size_t, const uint8_t *, size_t, const uint32_t *, int32_t *) = rows_int8_portable;
+#if TK_X86
+  if (tk_has_int8()) kernel = rows_int8_vnni;
+  else if (tk_cpu_level() >= TK_AVX2) kernel = rows_int8_avx2;
+#endif
+  int32_t tile[8 * TK_PANEL];
+  for (size_t column = 0; column < n; column += TK_PANEL) {
+    size_t width = n - column < TK_PANEL ? n - column : TK_PANEL;
+    for (size_t row = 0; row < m; row += 8) {
+      size_t rows = m - row < 8 ? m - row : 8;
+      kernel(rows, quads, a + row * lda, lda, packed + column * quads, tile);
+      finish(rows, width, tile, row_scales + row, scales + column, offsets + column, bias ? bias + column : 0,
+             c + row * ldc + column, ldc);
+    }
+  }
+}
