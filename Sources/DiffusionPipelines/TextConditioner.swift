@@ -24,7 +24,9 @@ final class TextConditioner {
   private static func keys(_ request: GenerationRequest) -> [Key] {
     let texts = [request.prompt] + (request.usesGuidance ? [request.negativePrompt] : [])
     return texts.map {
-      Key(text: $0, maxLength: request.maxSequenceLength, isCleaned: request.cleanCaption, precision: request.precision.besideIntegers)
+      Key(
+        text: $0, maxLength: request.maxSequenceLength, isCleaned: request.cleanCaption,
+        precision: request.precision.besideIntegers)
     }
   }
 
