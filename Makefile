@@ -1,15 +1,16 @@
-# Tessera: make demo draws a picture, make test runs all tests. Both install what is missing and build.
+# Tessera: make demo draws a picture, make demo-video a clip, make test runs all tests. Both install what is missing and build.
 
 PACKAGES := libstdc++-12-dev libpng-dev libsentencepiece-dev \
   libavformat-dev libavcodec-dev libavutil-dev libswscale-dev
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 DEMO_PROMPT ?= a large red sphere on a grey floor
+DEMO_CLIP_PROMPT ?= a yellow sphere bounces on a beige floor
 BUILD := swift build -c release
 BIN := .build/release
 # What is run on every code path of the kernels.
 PATH_TESTS := KernelsTests|SparseAttentionTests.ContractTests|ModelsTests.*Golden|ParityTests|CompressionTests|ResumeTests
 
-.PHONY: all build demo test check lint fuzz hostile dependencies clean
+.PHONY: all build demo demo-video test check lint fuzz hostile dependencies clean
 
 all: build
 
@@ -19,6 +20,10 @@ build: dependencies
 demo: dependencies
 	$(BUILD) --product generate-image
 	$(BIN)/generate-image --prompt "$(DEMO_PROMPT)" --seed 4 --output outputs/demo.png
+
+demo-video: dependencies
+	$(BUILD) --product generate-video
+	$(BIN)/generate-video --prompt "$(DEMO_CLIP_PROMPT)" --seed 1 --output outputs/demo.mp4
 
 # All tests, then those of the kernels and of exactness again on every slower code path.
 test: dependencies
