@@ -9,8 +9,9 @@
 //   keys    [size / 4][16] words of four channels, then 16 scales (floats), then 16 offsets (integers)
 //   values  [chunk][4][w] words of four keys, in chunks of w = 32 channels, the last one 16 if that covers what is left
 #include "attention_parts.h"
+#include "integers.h"
 
-enum { ZERO = 128, FOUR = 4, PART = 64 };
+enum { FOUR = 4, PART = 64 };
 
 size_t tk_attention_int8_key_panel(size_t size) { return (rounded(size, FOUR) / FOUR + 2) * KEYS; }
 size_t tk_attention_int8_value_panel(size_t size) { return rounded(size, 16) * (KEYS / FOUR); }
@@ -39,19 +40,6 @@ static parts parts_of(float *scratch, size_t size) {
   s.keep = at, at += ROWS;
   s.unit = at;
   return s;
-}
-
-// Rounds to nearest even without a call, for values of less than 2^22.
-TK_INLINE int32_t nearest(float value) {
-  float shifted = value + 12582912.0f;
-  int32_t bits;
-  memcpy(&bits, &shifted, 4);
-  return bits - 0x4b400000;
-}
-TK_INLINE float largest_of(size_t count, const float *x) {
-  float largest = 0;
-  for (size_t i = 0; i < count; i++) largest = fabsf(x[i]) > largest ? fabsf(x[i]) : largest;
-  return largest;
 }
 
 // ---- What a head's keys and values have in common

@@ -1,29 +1,6 @@
 // Products of 8-bit integers: weights with a scale for each output, activations with a scale for each row. Sums are
 // exact, so every code path gives the same integers.
-#include "dispatch.h"
-#include <math.h>
-#include <string.h>
-
-// Activations are stored as 128 + q, q in -127 ... 127: the instruction wants one side unsigned. What the 128 adds to a
-// sum, 128 times the output's sum of weights, is taken off at the end.
-enum { ZERO = 128 };
-
-TK_INLINE float largest_of(size_t count, const float *x) {
-  float largest = 0;
-  for (size_t i = 0; i < count; i++) {
-    float size = fabsf(x[i]);
-    largest = size > largest ? size : largest;
-  }
-  return largest;
-}
-
-// Rounds to nearest even without a call: what lies in -127 ... 127 keeps its integer in the low bits of the sum.
-TK_INLINE int32_t nearest(float value) {
-  float shifted = value + 12582912.0f;
-  int32_t bits;
-  memcpy(&bits, &shifted, 4);
-  return bits - 0x4b400000;
-}
+#include "integers.h"
 
 void tk_pack_int8(size_t panel, size_t n, size_t k, const float *w, size_t ldw, uint32_t *packed, float *scales,
                   int32_t *offsets) {
