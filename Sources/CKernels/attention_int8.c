@@ -48,9 +48,8 @@ TK_INLINE void tk_attention_int8_survey_body(size_t count, size_t size, const fl
                                              float *largest) {
   for (size_t token = 0; token < count; token++)
     for (size_t c = 0; c < size; c++) {
-      float value = fabsf(v[token * size + c]);
       sums[c] += k[token * size + c];
-      largest[c] = value > largest[c] ? value : largest[c];
+      largest[c] = larger(largest[c], fabsf(v[token * size + c]));
     }
 }
 TK_DISPATCH(tk_attention_int8_survey,
@@ -70,18 +69,15 @@ TK_INLINE void tk_attention_int8_pack_body(size_t first, size_t count, size_t si
     const float *from = k + token * size;
     value_rows[j] = v + token * size;
     float largest = 0;
-    for (size_t c = 0; c < size; c++) {
-      float value = fabsf(from[c] - means[c]);
-      largest = value > largest ? value : largest;
-    }
+    for (size_t c = 0; c < size; c++) largest = larger(largest, fabsf(from[c] - means[c]));
     if (j >= count) largest = 0;
-    float inverse = largest > 0 ? 127 / largest : 0;
+    float inverse = steps_of(largest);
     int32_t sum = 0;
     for (size_t start = 0; start < size; start += PART) {
       int8_t narrow[PART] = {0};
       size_t width = size - start < PART ? size - start : PART;
       for (size_t c = 0; c < width; c++) {
-        int32_t q = nearest((from[start + c] - means[start + c]) * inverse);
+        int32_t q = whole(from[start + c] - means[start + c], inverse);
         sum += q;
         narrow[c] = (int8_t)q;
       }
@@ -97,8 +93,8 @@ TK_INLINE void tk_attention_int8_pack_body(size_t first, size_t count, size_t si
       for (size_t c = 0; c < width; c++) values[c] = 0;
       for (size_t i = 0; i < FOUR && j + i < count; i++)
         for (size_t c = 0; c < real; c++) {
-          float scale = value_scales[start + c], inverse = scale > 0 ? 1 / scale : 0;
-          values[c] |= ((uint32_t)nearest(value_rows[j + i][start + c] * inverse) & 255) << 8 * i;
+          float inverse = steps_of(127 * value_scales[start + c]);
+          values[c] |= ((uint32_t)whole(value_rows[j + i][start + c], inverse) & 255) << 8 * i;
         }
     }
   }
@@ -114,9 +110,9 @@ TK_INLINE void load_queries_body(const tk_attention_block *b, size_t padded, con
   size_t ldq = rounded(b->size, FOUR);
   for (size_t row = 0; row < padded; row++) {
     const float *from = b->q + token_at(b->query_tokens, row < b->rows ? b->first + row : b->first) * b->size;
-    float largest = largest_of(b->size, from), inverse = largest > 0 ? 127 / largest : 0;
+    float largest = largest_of(b->size, from), inverse = steps_of(largest);
     uint8_t *out = s->q + row * ldq;
-    for (size_t c = 0; c < b->size; c++) out[c] = (uint8_t)(ZERO + nearest(from[c] * inverse));
+    for (size_t c = 0; c < b->size; c++) out[c] = (uint8_t)(ZERO + whole(from[c], inverse));
     for (size_t c = b->size; c < ldq; c++) out[c] = ZERO;
     s->query_scales[row] = largest / 127 * b->scale * 1.44269504088896341f;
   }
@@ -175,16 +171,16 @@ TK_INLINE float exp2_coarse(float x) {
 TK_INLINE void softmax_plain(size_t width, const float *scores, uint8_t *weights, float base, float *total,
                              int32_t *integers) {
   float sum = 0;
-  int32_t whole = 0;
+  int32_t all = 0;
   for (size_t j = 0; j < width; j++) {
-    float weight = scores[j] > ABSENT ? exp2_coarse(scores[j] - base) : 0;
-    int32_t q = nearest(weight * 255);
+    float weight = scores[j] <= ABSENT ? 0 : exp2_coarse(scores[j] - base);
+    int32_t q = weight <= 1.01f ? nearest(weight * 255) : 0;
     sum += weight;
-    whole += q;
+    all += q;
     weights[j] = (uint8_t)(q > 255 ? 255 : q);
   }
   *total = sum;
-  *integers = whole;
+  *integers = all;
 }
 
 TK_INLINE void sums_plain(size_t panels, const uint32_t *list, size_t stride, const uint32_t *values, size_t width,
@@ -320,7 +316,8 @@ TK_INLINE void join(const parts *s, size_t row, float base, float total, int32_t
   float unit = base - largest > -126 ? exp2_plain(base - largest) : 0;
   s->keep[row] = keep;
   s->unit[row] = unit / 255;
-  s->total[row] = s->total[row] * keep + (float)integers * s->unit[row];
+  // A score that is no number is one in the exact sum alone: integers have none.
+  s->total[row] = s->total[row] * keep + ((float)integers + 0 * total) * s->unit[row];
   s->exact_total[row] = s->exact_total[row] * keep + total * unit;
   s->largest[row] = largest;
 }

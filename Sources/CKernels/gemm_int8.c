@@ -13,12 +13,12 @@ void tk_pack_int8(size_t panel, size_t n, size_t k, const float *w, size_t ldw, 
       continue;
     }
     const float *values = w + row * ldw;
-    float largest = largest_of(k, values), inverse = largest > 0 ? 127 / largest : 0;
+    float largest = largest_of(k, values), inverse = steps_of(largest);
     int32_t sum = 0;
     for (size_t i = 0; i < quads; i++) {
       uint32_t quad = 0;
       for (size_t byte = 0; byte < 4 && 4 * i + byte < k; byte++) {
-        int32_t q = nearest(values[4 * i + byte] * inverse);
+        int32_t q = whole(values[4 * i + byte], inverse);
         sum += q;
         quad |= (uint32_t)(uint8_t)(int8_t)q << 8 * byte;
       }
@@ -34,9 +34,9 @@ TK_INLINE void tk_rows_to_int8_body(size_t m, size_t k, const float *x, size_t l
   for (size_t i = 0; i < m; i++) {
     const float *row = x + i * ldx;
     uint8_t *out = y + i * ldy;
-    float largest = largest_of(k, row), inverse = largest > 0 ? 127 / largest : 0;
+    float largest = largest_of(k, row), inverse = steps_of(largest);
     scales[i] = largest / 127;
-    for (size_t j = 0; j < k; j++) out[j] = (uint8_t)(ZERO + nearest(row[j] * inverse));
+    for (size_t j = 0; j < k; j++) out[j] = (uint8_t)(ZERO + whole(row[j], inverse));
     for (size_t j = k; j < ldy; j++) out[j] = ZERO;
   }
 }

@@ -16,11 +16,25 @@ TK_INLINE int32_t nearest(float value) {
   return bits - 0x4b400000;
 }
 
+// The larger of two sizes, of which none has a sign. As bits they are in the same order, with NaN above all, so that it
+// is not lost: a scale that is not a number says so in every result.
+TK_INLINE float larger(float a, float b) {
+  uint32_t x, y;
+  memcpy(&x, &a, 4);
+  memcpy(&y, &b, 4);
+  x = x > y ? x : y;
+  memcpy(&a, &x, 4);
+  return a;
+}
+
 TK_INLINE float largest_of(size_t count, const float *x) {
   float largest = 0;
-  for (size_t i = 0; i < count; i++) {
-    float size = fabsf(x[i]);
-    largest = size > largest ? size : largest;
-  }
+  for (size_t i = 0; i < count; i++) largest = larger(largest, fabsf(x[i]));
   return largest;
 }
+
+// Steps in one unit of values of at most `largest`; 0, for integers of 0, where there is no such step.
+TK_INLINE float steps_of(float largest) { return largest > 0 && largest <= 3.4e38f ? 127 / largest : 0; }
+
+// Rounded to a whole number of steps; what is not finite becomes 0 by `inverse`, its scale tells.
+TK_INLINE int32_t whole(float value, float inverse) { return inverse == 0 ? 0 : nearest(value * inverse); }

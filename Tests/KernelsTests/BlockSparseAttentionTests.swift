@@ -73,6 +73,25 @@ import Testing
     if precision == .float32 { #expect(result.elements.allSatisfy { values.contains($0) }) }
   }
 
+  /// Integers have no NaN: it must come through by the scales, or a broken input would be drawn.
+  @Test(arguments: [Float.nan, .infinity]) func whatIsNoNumberStaysNone(_ poison: Float) {
+    func poisoned(_ shape: [Int], seed: UInt64, at index: Int) -> Tensor {
+      var values = caseTensor(shape, seed: seed).elements
+      values[index] = poison
+      return Tensor(shape, values)
+    }
+    let plain = (0..<3).map { caseTensor([1, 1, 100, 40], seed: UInt64($0)) }
+    for broken in 0..<3 {
+      var operands = plain
+      operands[broken] = poisoned([1, 1, 100, 40], seed: UInt64(broken), at: 37 * 40 + 11)
+      let result = blockSparseAttention(operands[0], operands[1], operands[2], scale: 0.15, precision: .int8)
+      #expect(!result.isFinite, "operand \(broken)")
+    }
+    let weight = PreparedMatrix(caseTensor([33, 50], seed: 4), precision: .int8)
+    #expect(linear(caseTensor([9, 50], seed: 5), weight).isFinite)
+    #expect(!linear(poisoned([9, 50], seed: 5, at: 157), weight).isFinite)
+  }
+
   @Test func keepingEverythingInOneOrderIsDenseBitForBit() {
     let q = caseTensor([1, 2, 200, 32], seed: 1), k = caseTensor([1, 2, 200, 32], seed: 2)
     let v = caseTensor([1, 2, 200, 32], seed: 3)
