@@ -221,7 +221,9 @@ private struct AttentionOperands {
         var (sum, most) = (Float(0), Float(0))
         for part in 0..<parts {
           sum += sums.pointer[(pair * parts + part) * size + c]
-          most = max(most, largest.pointer[(pair * parts + part) * size + c])
+          // By bits, where NaN stands above all numbers and is not lost.
+          let part = largest.pointer[(pair * parts + part) * size + c]
+          most = Float(bitPattern: max(most.bitPattern, part.bitPattern))
         }
         common.means.pointer[pair * size + c] = sum / Float(keyCount)
         common.scales.pointer[pair * size + c] = most / 127
