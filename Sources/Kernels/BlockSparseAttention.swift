@@ -222,8 +222,8 @@ private struct AttentionOperands {
         for part in 0..<parts {
           sum += sums.pointer[(pair * parts + part) * size + c]
           // By bits, where NaN stands above all numbers and is not lost.
-          let part = largest.pointer[(pair * parts + part) * size + c]
-          most = Float(bitPattern: max(most.bitPattern, part.bitPattern))
+          let next = largest.pointer[(pair * parts + part) * size + c]
+          most = Float(bitPattern: max(most.bitPattern, next.bitPattern))
         }
         common.means.pointer[pair * size + c] = sum / Float(keyCount)
         common.scales.pointer[pair * size + c] = most / 127
