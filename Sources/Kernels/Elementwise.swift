@@ -108,9 +108,11 @@ struct RowModulation {
     rowsPerVector = max(rows / max(count, 1), 1)
   }
 
-  /// Calls `body` with each row and the offset of its vector.
+  /// Where a row's vector begins.
+  func vector(of row: Int) -> Int { row / rowsPerVector * width }
+
+  /// Calls `body` with each row and where its vector begins.
   func forEachRow(_ body: (_ row: Int, _ vector: Int) -> Void) {
-    let (width, per) = (width, rowsPerVector)
-    ThreadPool.shared.forEach(rows, grain: max(1, 16384 / max(width, 1))) { body($0, $0 / per * width) }
+    ThreadPool.shared.forEach(rows, grain: max(1, 16384 / max(width, 1))) { body($0, vector(of: $0)) }
   }
 }

@@ -10,70 +10,120 @@ import Tensors
 /// Rows and outputs are cut into fixed panels, each computed by one thread: the bytes do not depend on the thread count.
 public func linear(_ x: Tensor, _ weight: PreparedMatrix, bias: Tensor? = nil, activation: Activation? = nil) -> Tensor
 {
-  let k = weight.inputs, n = weight.outputs
-  precondition(x.shape.last == k, "linear: input \(x.shape) for a weight [\(n), \(k)]")
+  linear(PreparedRows(x, precision: weight.precision), weight, bias: bias, activation: activation)
+}
+
+/// The same for rows that several products share.
+/// - Parameter x: `[..., inputs]`, prepared in the weight's precision.
+public func linear(
+  _ x: PreparedRows, _ weight: PreparedMatrix, bias: Tensor? = nil, activation: Activation? = nil
+) -> Tensor {
+  product(x, weight, bias) { panel, c in apply(activation, panel.rows.count, panel.columns.count, c, weight.outputs) }
+}
+
+/// `residual + gate * (x W^T + bias)`: a layer that ends a branch.
+/// - Parameters:
+///   - residual: `[B, N, outputs]`.
+///   - gate: `[B, outputs]`, or `[1, outputs]` for all of the batch; `nil` is 1.
+public func linear(
+  _ x: PreparedRows, _ weight: PreparedMatrix, bias: Tensor? = nil, onto residual: Tensor, gate: Tensor? = nil
+) -> Tensor {
+  let branch = BranchEnd(residual, gate, weight)
+  return residual.withFloats { residual in
+    withOptional(gate) { gate in
+      product(x, weight, bias) { panel, c in branch.end(panel, c, residual.baseAddress!, gate) }
+    }
+  }
+}
+
+/// `x W^T + bias` with its outputs as heads.
+/// - Parameter x: `[B, N, inputs]`.
+/// - Returns: `[B, heads, N, outputs / heads]`.
+public func linear(_ x: PreparedRows, _ weight: PreparedMatrix, bias: Tensor? = nil, heads: Int) -> Tensor {
+  precondition(x.shape.count == 3 && weight.outputs % heads == 0, "\(heads) heads of \(weight.outputs) outputs")
+  let (batch, tokens, size) = (x.shape[0], x.shape[1], weight.outputs / heads)
+  var result = Tensor(uninitialized: [batch, heads, tokens, size])
+  result.withMutableFloats { out in
+    forEachPanel(of: x, weight, bias) { panel, rows, bias in
+      let columns = panel.columns, c = PackedBuffer<Float>(count: panel.rows.count * columns.count)
+      rows.multiply(panel.rows, weight, columns, bias: bias, c.pointer, ldc: columns.count)
+      for row in panel.rows {
+        let line = c.pointer + (row - panel.rows.lowerBound) * columns.count
+        var column = columns.lowerBound
+        while column < columns.upperBound {
+          let head = column / size, end = min((head + 1) * size, columns.upperBound)
+          let to = ((row / tokens * heads + head) * tokens + row % tokens) * size + column - head * size
+          (out.baseAddress! + to).update(from: line + column - columns.lowerBound, count: end - column)
+          column = end
+        }
+      }
+    }
+  }
+  return result
+}
+
+/// A panel of a product's result, computed by one thread.
+struct ProductPanel {
+  let rows: Range<Int>, columns: Range<Int>
+}
+
+/// All panels of a product, in place in a fresh tensor; `finish` is called with each while it is in the caches.
+private func product(
+  _ x: PreparedRows, _ weight: PreparedMatrix, _ bias: Tensor?, finish: (ProductPanel, _ c: Output) -> Void
+) -> Tensor {
+  var result = Tensor(uninitialized: x.shape.dropLast() + [weight.outputs])
+  result.withMutableFloats { out in
+    forEachPanel(of: x, weight, bias) { panel, rows, bias in
+      let c = out.baseAddress! + panel.rows.lowerBound * weight.outputs + panel.columns.lowerBound
+      rows.multiply(panel.rows, weight, panel.columns, bias: bias, c, ldc: weight.outputs)
+      finish(panel, c)
+    }
+  }
+  return result
+}
+
+/// Cuts a product into panels of fixed size, whole rows of panels first.
+private func forEachPanel(
+  of x: PreparedRows, _ weight: PreparedMatrix, _ bias: Tensor?, _ body: (ProductPanel, OperandRows, Input?) -> Void
+) {
+  let m = x.count, n = weight.outputs
+  precondition(x.width == weight.inputs, "linear: input \(x.shape) for a weight [\(n), \(weight.inputs)]")
   precondition(bias == nil || bias!.count == n, "linear: bias \(bias!.shape) for \(n) outputs")
-  let m = x.count / max(k, 1)
-  let shape = x.shape.dropLast() + [n]
-  return x.writing(Array(shape)) { input, output in
+  let height = 128, width = 512, across = (n + width - 1) / width
+  x.withRows { rows in
     withOptional(bias) { bias in
-      switch weight.storage {
-      case .float32(let packed):
-        forEachPanel(m, n) { row, rows, column, columns in
-          let c = output + row * n + column
-          Door.gemm(
-            rows, columns, k, input + row * k, lda: k, packed.pointer + column * k, bias: bias.map { $0 + column },
-            accumulate: false, c, ldc: n)
-          apply(activation, rows, columns, c, n)
-        }
-      case .bfloat16(let packed):
-        let lda = (k + 1) / 2 * 2
-        let narrow = PackedBuffer<UInt16>(count: m * lda)
-        ThreadPool.shared.forEach((m + 31) / 32) { block in
-          let row = block * 32
-          Door.rowsToBF16(min(32, m - row), k, input + row * k, k, narrow.pointer + row * lda, lda)
-        }
-        forEachPanel(m, n) { row, rows, column, columns in
-          let c = output + row * n + column
-          Door.gemmBF16(
-            rows, columns, k, narrow.pointer + row * lda, lda: lda, packed.pointer + column * (lda / 2),
-            bias: bias.map { $0 + column }, accumulate: false, c, ldc: n)
-          apply(activation, rows, columns, c, n)
-        }
-      case .int8(let packed):
-        let lda = (k + 3) / 4 * 4
-        let narrow = PackedBuffer<UInt8>(count: m * lda), scales = PackedBuffer<Float>(count: m)
-        ThreadPool.shared.forEach((m + 31) / 32) { block in
-          let row = block * 32
-          Door.rowsToInt8(
-            min(32, m - row), k, input + row * k, k, narrow.pointer + row * lda, lda, scales: scales.pointer + row)
-        }
-        forEachPanel(m, n) { row, rows, column, columns in
-          let c = output + row * n + column
-          Door.gemmInt8(
-            rows, columns, lda / 4, narrow.pointer + row * lda, lda: lda, rowScales: scales.pointer + row,
-            packed.words.pointer + column * (lda / 4), scales: packed.scales.pointer + column,
-            offsets: packed.offsets.pointer + column, bias: bias.map { $0 + column }, c, ldc: n)
-          apply(activation, rows, columns, c, n)
-        }
+      ThreadPool.shared.forEach((m + height - 1) / height * across) { item in
+        let row = item / across * height, column = item % across * width
+        body(ProductPanel(rows: row..<min(row + height, m), columns: column..<min(column + width, n)), rows, bias)
       }
     }
   }
 }
 
-private func apply(_ activation: Activation?, _ rows: Int, _ columns: Int, _ c: Output, _ ldc: Int) {
+func apply(_ activation: Activation?, _ rows: Int, _ columns: Int, _ c: Output, _ ldc: Int) {
   guard let activation else { return }
   for row in 0..<rows { Door.activate(activation, columns, c + row * ldc, c + row * ldc) }
 }
 
-/// Cuts `m x n` into panels of fixed size, whole rows of panels first.
-private func forEachPanel(
-  _ m: Int, _ n: Int, _ body: (_ row: Int, _ rows: Int, _ column: Int, _ columns: Int) -> Void
-) {
-  let rows = 128, columns = 512
-  let across = (n + columns - 1) / columns
-  ThreadPool.shared.forEach((m + rows - 1) / rows * across) { item in
-    let row = item / across * rows, column = item % across * columns
-    body(row, min(rows, m - row), column, min(columns, n - column))
+/// How a branch's last product is added to what the branch began from.
+struct BranchEnd {
+  private let modulation: RowModulation, outputs: Int
+
+  init(_ residual: Tensor, _ gate: Tensor?, _ weight: PreparedMatrix) {
+    precondition(residual.shape.last == weight.outputs, "\(weight.outputs) outputs onto \(residual.shape)")
+    (modulation, outputs) = (RowModulation(residual, gate), weight.outputs)
+  }
+
+  /// Turns a panel of the product into the result, in place.
+  func end(_ panel: ProductPanel, _ c: Output, _ residual: Input, _ gate: Input?) {
+    let column = panel.columns.lowerBound, count = panel.columns.count
+    for row in panel.rows {
+      let line = c + (row - panel.rows.lowerBound) * outputs, x = residual + row * outputs + column
+      if let gate {
+        Door.gateAdd(count, x, gate + modulation.vector(of: row) + column, line, line)
+      } else {
+        Door.add(count, x, line, line)
+      }
+    }
   }
 }

@@ -20,9 +20,28 @@ public struct Conv2d: Sendable {
   }
 
   /// `[B, H, W, inputs]` to `[B, H', W', outputs]`.
-  public func callAsFunction(_ x: Tensor) -> Tensor {
-    conv2d(x, weight, bias: bias, stride: stride, padding: padding)
+  /// - Parameters:
+  ///   - transform: done to each pixel first.
+  ///   - residual: added to the result.
+  public func callAsFunction(_ x: Tensor, after transform: PixelTransform? = nil, onto residual: Tensor? = nil)
+    -> Tensor
+  {
+    conv2d(x, weight, bias: bias, stride: stride, padding: padding, after: transform, onto: residual)
   }
+}
+
+/// 3 x 3 convolution of images whose pixels are doubled first. Checkpoint: `weight` `[outputs, inputs, 3, 3]`, `bias`
+/// `[outputs]` (the convolution of diffusers' `Upsample2D`).
+public struct UpsamplingConv2d: Sendable {
+  let weight: PreparedUpsampling, bias: Tensor
+
+  public init(_ weights: WeightScope, _ inputs: Int, _ outputs: Int) throws {
+    weight = PreparedUpsampling(try weights.tensor("weight", outputs, inputs, 3, 3), precision: weights.precision)
+    bias = try weights.tensor("bias", outputs)
+  }
+
+  /// `[B, H, W, inputs]` to `[B, 2H, 2W, outputs]`.
+  public func callAsFunction(_ x: Tensor) -> Tensor { upsampledConv2d(x, weight, bias: bias) }
 }
 
 /// 3-D convolution of a clip of channels-last frames that never looks ahead: with a kernel of `k` frames each result
@@ -45,14 +64,18 @@ public struct CausalConv3d: Sendable {
   }
 
   /// `[F, H, W, inputs]` to `[F, H, W, outputs]`.
-  public func callAsFunction(_ x: Tensor, memory: CausalMemory) -> Tensor {
-    let reach = weight.kernelFrames - 1
-    guard reach > 0 else { return conv3d([x], weight, bias: bias, padding: padding) }
-    let past = memory[key]
+  /// - Parameters:
+  ///   - transform: done to each pixel first; the memory keeps pixels as they were before it.
+  ///   - residual: added to the result.
+  public func callAsFunction(
+    _ x: Tensor, memory: CausalMemory, after transform: PixelTransform? = nil, onto residual: Tensor? = nil
+  ) -> Tensor {
+    let reach = weight.kernelFrames - 1, past = reach > 0 ? memory[key] : nil
     let clips = (past.map { [$0] } ?? []) + [x]
     let result = conv3d(
-      clips, before: reach - (past?.shape[0] ?? 0), weight, bias: bias, padding: padding)
-    memory[key] = CausalMemory.last(reach, of: clips)
+      clips, before: reach - (past?.shape[0] ?? 0), weight, bias: bias, padding: padding, after: transform,
+      onto: residual)
+    if reach > 0 { memory[key] = CausalMemory.last(reach, of: clips) }
     return result
   }
 

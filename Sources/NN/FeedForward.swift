@@ -14,6 +14,11 @@ public struct FeedForward: Sendable {
     self.activation = activation
   }
 
-  /// `[..., D]` to the same.
-  public func callAsFunction(_ x: Tensor) -> Tensor { output(input(x, activation)) }
+  /// `residual + gate * feedForward(x)`, `x` and the result `[B, N, D]`.
+  public func callAsFunction(_ x: PreparedRows, onto residual: Tensor, gate: Tensor) -> Tensor {
+    feedForward(x, (input.weight, input.bias), activation, (output.weight, output.bias), onto: residual, gate: gate)
+  }
+
+  /// What rows for it are prepared in.
+  public var precision: Precision { input.precision }
 }

@@ -30,4 +30,20 @@ public struct Linear: Sendable {
   public func callAsFunction(_ x: Tensor, _ activation: Activation? = nil) -> Tensor {
     linear(x, weight, bias: bias, activation: activation)
   }
+
+  /// The same for rows that several layers share.
+  public func callAsFunction(_ x: PreparedRows) -> Tensor { linear(x, weight, bias: bias) }
+
+  /// `[B, N, inputs]` to heads `[B, h, N, d]`.
+  public func callAsFunction(_ x: PreparedRows, heads: Int) -> Tensor {
+    linear(x, weight, bias: bias, heads: heads)
+  }
+
+  /// `residual + gate * layer(x)`; without a gate the plain sum.
+  public func callAsFunction(_ x: PreparedRows, onto residual: Tensor, gate: Tensor? = nil) -> Tensor {
+    linear(x, weight, bias: bias, onto: residual, gate: gate)
+  }
+
+  /// What rows for this layer are prepared in.
+  public var precision: Precision { weight.precision }
 }

@@ -13,6 +13,11 @@ public struct LayerNorm: Sendable {
   }
   /// `[..., D]` to the same.
   public func callAsFunction(_ x: Tensor) -> Tensor { layerNorm(x, epsilon: epsilon, scale: weight, shift: bias) }
+
+  /// `[..., D]` to rows of products.
+  public func callAsFunction(_ x: Tensor, _ precision: Precision) -> PreparedRows {
+    PreparedRows(layerNorm: x, epsilon: epsilon, scale: weight, shift: bias, precision: precision)
+  }
 }
 
 /// Root-mean-square norm over the last axis. Checkpoint: `weight` `[D]`.
@@ -25,6 +30,11 @@ public struct RMSNorm: Sendable {
   }
   /// `[..., D]` to the same.
   public func callAsFunction(_ x: Tensor) -> Tensor { rmsNorm(x, epsilon: epsilon, scale: weight) }
+
+  /// `[B, N, h * d]` to normalised heads `[B, h, N, d]`, turned by `rotary` where given.
+  public func callAsFunction(_ x: Tensor, heads: Int, _ rotary: RotaryEmbedding? = nil) -> Tensor {
+    rmsNormHeads(x, heads: heads, epsilon: epsilon, scale: weight, angles: rotary.map { ($0.cos, $0.sin) })
+  }
 }
 
 /// Group norm of channels-last images, with SiLU after it when asked. Checkpoint: `weight`, `bias` `[C]`.
@@ -39,5 +49,10 @@ public struct GroupNorm: Sendable {
   /// `[B, H, W, C]` to the same.
   public func callAsFunction(_ x: Tensor, silu: Bool = false) -> Tensor {
     groupNorm(x, groups: groups, epsilon: epsilon, scale: weight, shift: bias, silu: silu)
+  }
+
+  /// What it does to the pixels of `x`, to be done on the way into a convolution.
+  public func transform(of x: Tensor, silu: Bool = false) -> PixelTransform {
+    PixelTransform(groupNorm: x, groups: groups, epsilon: epsilon, scale: weight, shift: bias, silu: silu)
   }
 }

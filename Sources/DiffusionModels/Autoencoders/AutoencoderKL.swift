@@ -109,7 +109,7 @@ public struct AutoencoderKL {
     func decode(_ latents: Tensor) -> Tensor {
       var x = middle(input(postQuant.map { $0(latents) } ?? latents))
       for block in blocks { x = block(x) }
-      return output(norm(x, silu: true))
+      return output(x, after: norm.transform(of: x, silu: true))
     }
   }
 
@@ -143,7 +143,8 @@ public struct AutoencoderKL {
     func moments(_ images: Tensor) -> Tensor {
       var x = input(images)
       for block in blocks { x = block(x) }
-      x = output(norm(middle(x), silu: true))
+      x = middle(x)
+      x = output(x, after: norm.transform(of: x, silu: true))
       return quant.map { $0(x) } ?? x
     }
 
@@ -169,8 +170,8 @@ struct ResnetBlock {
 
   /// `[B, H, W, inputs]` to `[B, H, W, outputs]`.
   func callAsFunction(_ x: Tensor) -> Tensor {
-    let y = conv2(norm2(conv1(norm1(x, silu: true)), silu: true))
-    return add(shortcut.map { $0(x) } ?? x, y)
+    let y = conv1(x, after: norm1.transform(of: x, silu: true))
+    return conv2(y, after: norm2.transform(of: y, silu: true), onto: shortcut.map { $0(x) } ?? x)
   }
 }
 
@@ -223,7 +224,7 @@ struct PixelAttention {
 
 /// Residual blocks, then twice the size. Checkpoint: `resnets`, `upsamplers.0.conv`.
 struct UpBlock {
-  let resnets: [ResnetBlock], upsampler: Conv2d?
+  let resnets: [ResnetBlock], upsampler: UpsamplingConv2d?
 
   init(_ weights: WeightScope, _ inputs: Int, _ outputs: Int, layers: Int, groups: Int, upsamples: Bool) throws {
     resnets = try (0..<layers).map {
@@ -231,12 +232,12 @@ struct UpBlock {
     }
     upsampler =
       upsamples
-      ? try Conv2d(weights["upsamplers"][0]["conv"], outputs, outputs, kernel: 3, padding: .all(1)) : nil
+      ? try UpsamplingConv2d(weights["upsamplers"][0]["conv"], outputs, outputs) : nil
   }
 
   func callAsFunction(_ x: Tensor) -> Tensor {
     let y = resnets.reduce(x) { $1($0) }
-    return upsampler.map { $0(upsampledNearest2x(y)) } ?? y
+    return upsampler.map { $0(y) } ?? y
   }
 }
 

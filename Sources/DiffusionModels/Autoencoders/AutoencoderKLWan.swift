@@ -169,7 +169,7 @@ public struct AutoencoderKLWan {
     private func decodeChunk(_ latents: Tensor, isFirst: Bool, memory: CausalMemory) -> Tensor {
       var x = middle(input(postQuant(latents, memory: memory), memory: memory), memory: memory)
       for block in blocks { x = block(x, isFirst: isFirst, memory: memory) }
-      return output(norm(x, silu: true), memory: memory)
+      return output(x, memory: memory, after: norm.activated)
     }
 
     /// Channels back to squares of pixels: `[F, h, w, C p p]` to `[F, h p, w p, C]`; within a pixel's channels, colour,
@@ -231,7 +231,7 @@ public struct AutoencoderKLWan {
     private func encodeChunk(_ frames: Tensor, memory: CausalMemory) -> Tensor {
       var x = input(frames, memory: memory)
       for block in blocks { x = block(x, memory: memory) }
-      return quant(output(norm(middle(x, memory: memory), silu: true), memory: memory), memory: memory)
+      return quant(output(middle(x, memory: memory), memory: memory, after: norm.activated), memory: memory)
     }
 
     private func patchified(_ x: Tensor) -> Tensor {

@@ -3,7 +3,7 @@ import Kernels
 import NN
 import Tensors
 
-/// Root-mean-square norm over channels of channels-last frames, with SiLU after it when asked. Checkpoint: `gamma`
+/// Root-mean-square norm over channels of channels-last frames. Checkpoint: `gamma`
 /// (`[C, 1, 1, 1]`, or `[C, 1, 1]` in attention).
 struct ChannelNorm: Sendable {
   let gamma: Tensor
@@ -13,10 +13,10 @@ struct ChannelNorm: Sendable {
   }
 
   /// `[F, H, W, C]` to the same. The epsilon is there for pixels that are all zero, which stay so.
-  func callAsFunction(_ x: Tensor, silu: Bool = false) -> Tensor {
-    let y = rmsNorm(x, epsilon: 1e-30, scale: gamma)
-    return silu ? activated(y, .silu) : y
-  }
+  func callAsFunction(_ x: Tensor) -> Tensor { rmsNorm(x, epsilon: 1e-30, scale: gamma) }
+
+  /// The norm with SiLU after it, to be done on the way into a convolution.
+  var activated: PixelTransform { PixelTransform(rmsNorm: gamma, epsilon: 1e-30, silu: true) }
 }
 
 /// Norm, SiLU, causal convolution, twice, beside a shortcut. Checkpoint: `norm1 conv1 norm2 conv2 conv_shortcut`.
@@ -34,9 +34,8 @@ struct WanResidualBlock: Sendable {
 
   /// `[F, H, W, inputs]` to `[F, H, W, outputs]`.
   func callAsFunction(_ x: Tensor, memory: CausalMemory) -> Tensor {
-    let y = conv1(norm1(x, silu: true), memory: memory)
-    let z = conv2(norm2(y, silu: true), memory: memory)
-    return add(shortcut.map { $0(x, memory: memory) } ?? x, z)
+    let y = conv1(x, memory: memory, after: norm1.activated)
+    return conv2(y, memory: memory, after: norm2.activated, onto: shortcut.map { $0(x, memory: memory) } ?? x)
   }
 }
 
@@ -80,10 +79,10 @@ struct WanMiddleBlock: Sendable {
 /// Doubles rows and columns, and frames where asked: every frame but the clip's first becomes two. Checkpoint:
 /// `resample.1`, `time_conv`.
 struct WanUpsampler: Sendable {
-  let convolution: Conv2d, time: CausalConv3d?
+  let convolution: UpsamplingConv2d, time: CausalConv3d?
 
   init(_ weights: WeightScope, _ inputs: Int, _ outputs: Int, doublesTime: Bool) throws {
-    convolution = try Conv2d(weights["resample"][1], inputs, outputs, kernel: 3, padding: .all(1))
+    convolution = try UpsamplingConv2d(weights["resample"][1], inputs, outputs)
     time = doublesTime ? try CausalConv3d(weights["time_conv"], inputs, 2 * inputs, kernel: [3, 1, 1]) : nil
   }
 
@@ -100,7 +99,7 @@ struct WanUpsampler: Sendable {
         x = still.shape[0] > 0 ? Tensor.concatenated([still, doubled]) : doubled
       }
     }
-    return convolution(upsampledNearest2x(x))
+    return convolution(x)
   }
 }
 

@@ -19,29 +19,41 @@ struct AttentionProjections {
     self.heads = heads
   }
 
-  /// Self-attention of `x` `[B, N, D]` through the engine.
-  /// - Parameter compressor: shortens keys and values, where the layer does so.
+  /// What rows for `q`, `k` and `v` of self-attention are prepared in.
+  var precision: Precision { q.precision }
+
+  /// Self-attention through the engine, as the end of a branch: `residual + gate * attention(x)`.
+  /// - Parameters:
+  ///   - x: `[B, N, D]`.
+  ///   - compressor: shortens keys and values, where the layer does so.
   func attend(
-    _ x: Tensor, _ engine: any AttentionEngine, at site: AttentionSite, compressor: KeyValueCompressor? = nil
+    _ x: PreparedRows, onto residual: Tensor, gate: Tensor, _ engine: any AttentionEngine, at site: AttentionSite,
+    compressor: KeyValueCompressor? = nil
   ) throws -> Tensor {
-    var site = site, keys = k(x), values = v(x)
+    var site = site, keys: Tensor, values: Tensor
     if let compressor {
       site.keyGrid = try compressor.keyGrid(of: site.layout)
-      keys = try compressor(keys, of: site.layout)
-      values = try compressor(values, of: site.layout)
+      keys = splitHeads(try compressor(k(x), of: site.layout), heads)
+      values = splitHeads(try compressor(v(x), of: site.layout), heads)
+    } else {
+      (keys, values) = (k(x, heads: heads), v(x, heads: heads))
     }
-    let attended = try engine(splitHeads(q(x), heads), splitHeads(keys, heads), splitHeads(values, heads), at: site)
-    return out(mergeHeads(attended))
+    let attended = try engine(q(x, heads: heads), keys, values, at: site)
+    return out(PreparedRows(mergingHeads: attended, precision: out.precision), onto: residual, gate: gate)
   }
 
-  /// Attention of `x` `[B, N, D]` to a context `[B, L, Dc]`, always dense.
-  /// - Parameter keyBias: `[B, L]`, large and negative at padding.
-  func attend(_ x: Tensor, to context: Tensor, keyBias: Tensor?) -> Tensor {
-    let query = splitHeads(q(x), heads)
+  /// `x` plus its attention to a context, always dense.
+  /// - Parameters:
+  ///   - x: `[B, N, D]`.
+  ///   - context: `[B, L, Dc]`.
+  ///   - keyBias: `[B, L]`, large and negative at padding.
+  func attended(_ x: Tensor, to context: Tensor, keyBias: Tensor?) -> Tensor {
+    let query = q(PreparedRows(x, precision: q.precision), heads: heads)
+    let context = PreparedRows(context, precision: k.precision)
     let attended = denseAttention(
-      query, splitHeads(k(context), heads), splitHeads(v(context), heads),
+      query, k(context, heads: heads), v(context, heads: heads),
       scale: 1 / Float(query.shape[3]).squareRoot(), keyBias: keyBias)
-    return out(mergeHeads(attended))
+    return out(PreparedRows(mergingHeads: attended, precision: out.precision), onto: x)
   }
 }
 
@@ -59,4 +71,12 @@ func feedForwardActivation(_ name: String, model: String) throws -> Activation {
 /// Row `index` of `[B, parts, D]` modulation vectors as `[B, D]`.
 func modulationPart(_ table: Tensor, _ index: Int) -> Tensor {
   table.narrowed(axis: 1, index..<index + 1).reshaped(table.shape[0], table.shape[2])
+}
+
+/// Layer norm without weights, then `* (1 + scale) + shift`, as rows of products.
+/// - Parameters: x: `[B, N, D]`; scale, shift: `[B, D]` or `[1, D]`.
+func modulated(
+  _ x: Tensor, _ scale: Tensor, _ shift: Tensor, _ epsilon: Float, _ precision: Precision
+) -> PreparedRows {
+  PreparedRows(layerNorm: x, epsilon: epsilon, scale: scale, shift: shift, onePlus: true, precision: precision)
 }

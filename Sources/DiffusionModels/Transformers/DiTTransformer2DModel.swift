@@ -155,9 +155,8 @@ struct DiTBlock {
   ) throws -> Tensor {
     let table = modulation(activated(embedder(timestep, labels), .silu)).reshaped(labels.count, 6, x.shape[2])
     let part = { modulationPart(table, $0) }
-    var y = modulatedLayerNorm(x, epsilon: 1e-6, scale: part(1), shift: part(0))
-    let x = gateAdd(x, gate: part(2), try attention.attend(y, engine, at: site))
-    y = modulatedLayerNorm(x, epsilon: epsilon, scale: part(4), shift: part(3))
-    return gateAdd(x, gate: part(5), feedForward(y))
+    let y = modulated(x, part(1), part(0), 1e-6, attention.precision)
+    let x = try attention.attend(y, onto: x, gate: part(2), engine, at: site)
+    return feedForward(modulated(x, part(4), part(3), epsilon, feedForward.precision), onto: x, gate: part(5))
   }
 }

@@ -203,10 +203,9 @@ struct PixArtBlock {
   ) throws -> Tensor {
     let table = add(scaleShiftTable.reshaped(modulation.shape), modulation)
     let part = { modulationPart(table, $0) }
-    var y = modulatedLayerNorm(x, epsilon: epsilon, scale: part(1), shift: part(0))
-    var x = gateAdd(x, gate: part(2), try selfAttention.attend(y, attention, at: site, compressor: compressor))
-    x = add(x, crossAttention.attend(x, to: text, keyBias: keyBias))
-    y = modulatedLayerNorm(x, epsilon: epsilon, scale: part(4), shift: part(3))
-    return gateAdd(x, gate: part(5), feedForward(y))
+    let y = modulated(x, part(1), part(0), epsilon, selfAttention.precision)
+    var x = try selfAttention.attend(y, onto: x, gate: part(2), attention, at: site, compressor: compressor)
+    x = crossAttention.attended(x, to: text, keyBias: keyBias)
+    return feedForward(modulated(x, part(4), part(3), epsilon, feedForward.precision), onto: x, gate: part(5))
   }
 }

@@ -154,11 +154,11 @@ struct WanBlock {
   ) throws -> Tensor {
     let table = add(scaleShiftTable, modulation)
     let part = { modulationPart(table, $0) }
-    var y = modulatedLayerNorm(x, epsilon: epsilon, scale: part(1), shift: part(0))
-    var x = gateAdd(x, gate: part(2), try selfAttention(y, rotary, engine, at: site))
-    x = add(x, crossAttention(crossNorm?(x) ?? x, text: text))
-    y = modulatedLayerNorm(x, epsilon: epsilon, scale: part(4), shift: part(3))
-    return gateAdd(x, gate: part(5), feedForward(y))
+    let y = modulated(x, part(1), part(0), epsilon, selfAttention.precision)
+    var x = try selfAttention(y, onto: x, gate: part(2), rotary, engine, at: site)
+    let query = crossNorm?(x, crossAttention.precision) ?? PreparedRows(x, precision: crossAttention.precision)
+    x = crossAttention(query, onto: x, text: text)
+    return feedForward(modulated(x, part(4), part(3), epsilon, feedForward.precision), onto: x, gate: part(5))
   }
 }
 
@@ -167,7 +167,9 @@ struct WanBlock {
 struct WanAttention {
   let q: Linear, k: Linear, v: Linear, out: Linear
   let queryNorm: RMSNorm, keyNorm: RMSNorm
-  let heads: Int, precision: Precision
+  let heads: Int
+  /// Of attention to the text.
+  let textPrecision: Precision
 
   init(_ weights: WeightScope, _ config: WanConfiguration) throws {
     q = try Linear(weights["to_q"], config.size, config.size)
@@ -177,22 +179,29 @@ struct WanAttention {
     queryNorm = try RMSNorm(weights["norm_q"], config.size, epsilon: config.epsilon)
     keyNorm = try RMSNorm(weights["norm_k"], config.size, epsilon: config.epsilon)
     heads = config.heads
-    precision = weights.precision.besideIntegers
+    textPrecision = weights.precision.besideIntegers
   }
 
-  /// Self-attention of `x` `[B, N, D]` through the engine.
+  /// What its rows are prepared in.
+  var precision: Precision { q.precision }
+
+  /// Self-attention through the engine, as the end of a branch: `residual + gate * attention(x)`.
+  /// - Parameter x: `[B, N, D]`.
   func callAsFunction(
-    _ x: Tensor, _ rotary: RotaryEmbedding, _ engine: any AttentionEngine, at site: AttentionSite
+    _ x: PreparedRows, onto residual: Tensor, gate: Tensor, _ rotary: RotaryEmbedding, _ engine: any AttentionEngine,
+    at site: AttentionSite
   ) throws -> Tensor {
-    let query = rotary(splitHeads(queryNorm(q(x)), heads)), key = rotary(splitHeads(keyNorm(k(x)), heads))
-    return out(mergeHeads(try engine(query, key, splitHeads(v(x), heads), at: site)))
+    let query = queryNorm(q(x), heads: heads, rotary), key = keyNorm(k(x), heads: heads, rotary)
+    let attended = try engine(query, key, v(x, heads: heads), at: site)
+    return out(PreparedRows(mergingHeads: attended, precision: out.precision), onto: residual, gate: gate)
   }
 
-  /// Attention of `x` `[B, N, D]` to the text `[B, L, D]`, always dense.
-  func callAsFunction(_ x: Tensor, text: Tensor) -> Tensor {
-    let query = splitHeads(queryNorm(q(x)), heads), key = splitHeads(keyNorm(k(text)), heads)
+  /// `residual` plus the attention of `x` `[B, N, D]` to the text `[B, L, D]`, always dense.
+  func callAsFunction(_ x: PreparedRows, onto residual: Tensor, text: Tensor) -> Tensor {
+    let text = PreparedRows(text, precision: k.precision)
+    let query = queryNorm(q(x), heads: heads), key = keyNorm(k(text), heads: heads)
     let attended = blockSparseAttention(
-      query, key, splitHeads(v(text), heads), scale: 1 / Float(query.shape[3]).squareRoot(), precision: precision)
-    return out(mergeHeads(attended))
+      query, key, v(text, heads: heads), scale: 1 / Float(query.shape[3]).squareRoot(), precision: textPrecision)
+    return out(PreparedRows(mergingHeads: attended, precision: out.precision), onto: residual)
   }
 }
