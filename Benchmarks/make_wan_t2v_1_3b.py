@@ -24,19 +24,22 @@ def main():
     parser.add_argument("--tokenizer", default=os.path.join(here, "../Tests/PipelineTests/Fixtures/toy-wan/tokenizer"))
     parser.add_argument("--small-denoiser", action="store_true", help="one layer each of transformer and text encoder, narrow, "
                         "so that decoding is what a run's peak memory shows")
+    parser.add_argument("--transformer-only", action="store_true", help="one narrow layer of text encoder and a narrow "
+                        "autoencoder, so that the transformer is what a run takes time for")
+    parser.add_argument("--layers", type=int, default=30, help="of the transformer")
     args = parser.parse_args()
-    small = args.small_denoiser
+    small, only = args.small_denoiser, args.transformer_only
 
     with torch.device("meta"):
         transformer = WanTransformer3DModel(
             patch_size=(1, 2, 2), num_attention_heads=1 if small else 12, attention_head_dim=128, in_channels=16, out_channels=16,
-            text_dim=64 if small else 4096, freq_dim=256, ffn_dim=128 if small else 8960, num_layers=1 if small else 30, cross_attn_norm=True,
+            text_dim=64 if small else 4096, freq_dim=256, ffn_dim=128 if small else 8960, num_layers=1 if small else args.layers, cross_attn_norm=True,
             qk_norm="rms_norm_across_heads", eps=1e-6, rope_max_seq_len=1024)
         # Its defaults are those of Wan 2.1.
-        vae = AutoencoderKLWan()
+        vae = AutoencoderKLWan(base_dim=8) if only else AutoencoderKLWan()
         text = UMT5EncoderModel(UMT5Config(
-            vocab_size=256384, d_model=64 if small else 4096, d_kv=64, d_ff=128 if small else 10240,
-            num_layers=1 if small else 24, num_heads=1 if small else 64, dropout_rate=0.0,
+            vocab_size=256384, d_model=64 if small else 4096, d_kv=64, d_ff=128 if small or only else 10240,
+            num_layers=1 if small or only else 24, num_heads=1 if small or only else 64, dropout_rate=0.0,
             feed_forward_proj="gated-gelu", tie_word_embeddings=False, is_encoder_decoder=False, use_cache=False))
 
     write_model(os.path.join(args.out, "transformer"), transformer)
