@@ -12,6 +12,7 @@ import copy
 import math
 import os
 import random
+import shutil
 import time
 
 import torch
@@ -19,6 +20,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKLWan
 
 import clips
+import grounding
 import models
 import tabletop
 from train_image import Optimizers, noise_levels
@@ -105,8 +107,7 @@ def load_latents(paths, size, vae_path, out, held, device, mirrored=True):
     return latents, truths
 
 
-def flow_loss(transformer, text, clean, ids, mask, sigma, noise):
-    states = text(input_ids=ids, attention_mask=mask).last_hidden_state
+def flow_loss(transformer, states, clean, mask, sigma, noise):
     states = F.pad(states * mask[..., None].to(states.dtype), (0, 0, 0, 1))
     level = sigma.view(-1, 1, 1, 1, 1)
     flow = transformer((1 - level) * clean + level * noise, sigma * 1000, states, return_dict=False)[0]
@@ -120,6 +121,11 @@ def main():
     parser.add_argument("--out", required=True)
     parser.add_argument("--preset", default="tiny", choices=models.VIDEO_PRESETS)
     parser.add_argument("--stages", nargs="+", default=["32:4000:64", "64:4000:24"])
+    parser.add_argument("--start", help="checkpoint of another run: begin with its (averaged) transformer and its words")
+    parser.add_argument("--ground", type=float, default=0.0, metavar="WEIGHT",
+                        help="ask the text encoder what each noun means, beside the flow (see grounding.py)")
+    parser.add_argument("--ground-steps", type=int, default=0, help="steps of that alone, before the first")
+    parser.add_argument("--shift", type=float, default=1.0, help="as in train_image.py")
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--drop", type=float, default=0.1, help="share of captions left empty, for guidance")
     parser.add_argument("--ema", type=float, default=0.998)
@@ -137,25 +143,37 @@ def main():
     preset = models.VIDEO_PRESETS[args.preset]
 
     folder = os.path.join(args.out, "tokenizer")
+    if args.start and not os.path.exists(folder):
+        shutil.copytree(os.path.join(os.path.dirname(args.start), "tokenizer"), folder)
     tokenizer = models.load_tokenizer(folder) if os.path.exists(folder) else models.make_tokenizer(folder)
     text = models.make_video_text_encoder(len(tokenizer), **preset["text"]).to(args.device)
     transformer = models.make_video_model(
         preset["vae"]["latent"], text.config.d_model, **preset["video"]).to(args.device)
     set_plain_attention(transformer)
     networks = torch.nn.ModuleDict({"transformer": transformer, "text": text})
+    asks = grounding.Grounding(tokenizer, text.config.d_model).to(args.device)
+    if args.start:
+        weights = torch.load(args.start, map_location=args.device)["average"]
+        transformer.load_state_dict({name.removeprefix("transformer."): w for name, w in weights.items()
+                                     if name.startswith("transformer.")})
+    checkpoint = os.path.join(args.out, "checkpoint.pt")
+    if args.ground_steps and not os.path.exists(checkpoint):
+        truths = [truth for path in args.data for truth in torch.load(path, mmap=True)["attributes"]]
+        grounding.pretrain(text, tokenizer, asks, truths, args.ground_steps, args.device)
     average = copy.deepcopy(networks).requires_grad_(False)
-    optimizers = Optimizers(networks.values(), args.lr)
+    optimizers = Optimizers(transformer, text, asks, args.lr)
     print(f"transformer {models.parameters(transformer) / 1e6:.2f}M, "
           f"text encoder {models.parameters(text) / 1e6:.2f}M parameters", flush=True)
 
     stages = [[float(part) for part in stage.split(":")] for stage in args.stages]
     total = int(sum(stage[1] for stage in stages))
-    checkpoint, step = os.path.join(args.out, "checkpoint.pt"), 0
+    step = 0
     if os.path.exists(checkpoint):
         state = torch.load(checkpoint, map_location=args.device)
         step = state["step"]
         networks.load_state_dict(state["networks"])
         average.load_state_dict(state["average"])
+        asks.load_state_dict(state["grounding"])
         optimizers.load_state_dict(state["optimizers"])
         print(f"resumed at step {step}", flush=True)
     generator = torch.Generator().manual_seed(step)
@@ -164,7 +182,8 @@ def main():
 
     def save():
         torch.save({"step": step, "networks": networks.state_dict(), "average": average.state_dict(),
-                    "optimizers": optimizers.state_dict(), "preset": args.preset}, checkpoint + ".new")
+                    "optimizers": optimizers.state_dict(), "preset": args.preset,
+                    "grounding": asks.state_dict()}, checkpoint + ".new")
         os.replace(checkpoint + ".new", checkpoint)
 
     first = 0
@@ -182,11 +201,16 @@ def main():
             clean = latents[pick].to(args.device).float()
             captions = ["" if rng.random() < args.drop else tabletop.describe(truths[i], rng) for i in pick.tolist()]
             ids, mask = tokenize(tokenizer, captions, args.device)
-            sigma = noise_levels(count, shift, generator).to(args.device)
+            sigma = noise_levels(count, shift, generator, args.shift).to(args.device)
             noise = torch.randn(clean.shape, generator=generator).to(args.device)
             with models.autocast(args.device):
-                loss = forward(transformer, text, clean, ids, mask, sigma, noise)
-            loss.backward()
+                states = text(input_ids=ids, attention_mask=mask).last_hidden_state
+                loss = forward(transformer, states, clean, mask, sigma, noise)
+            if args.ground:
+                told, right = asks(states, ids, [truths[i] for i in pick.tolist()], captions)
+                (loss + args.ground * told).backward()
+            else:
+                loss.backward()
             # Warm up at each stage; one cosine over all of training.
             lr = peak * min(1.0, (step - first + 1) / 100) * (
                 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / total)))
@@ -198,7 +222,8 @@ def main():
             losses.append(loss.item())
             if step % 50 == 0:
                 print(f"step {step} size {size} loss {sum(losses) / len(losses):.4f} lr {lr:.2e} "
-                      f"{seen / (time.time() - began):.1f} samples/s", flush=True)
+                      f"{seen / (time.time() - began):.1f} samples/s"
+                      + (f", nouns right {right:.2f}" if args.ground else ""), flush=True)
                 losses = []
             if step % args.save_every == 0:
                 save()
