@@ -7,6 +7,7 @@
 # the files from disk: read the others. Peak memory is the resident set, mapped weight files included.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+export TESSERA_CACHE=off # the text encoder is part of what is timed
 folder=$1 rounds=${2:-3} frames=${3:-17} prompt="a large red sphere on a grey floor"
 for round in $(seq "$rounds"); do
   /usr/bin/time -f 'tessera   peak %M KiB' .build/release/generate-video -m "$folder" -p "$prompt" --size 416x240 \

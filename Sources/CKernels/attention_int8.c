@@ -161,7 +161,7 @@ TK_INLINE void scores_plain(const uint8_t *q, size_t quads, const float *query_s
 TK_INLINE float exp2_coarse(float x) {
   x = x < -126.0f ? -126.0f : x;
   float shifted = x + 12582912.0f, f = x - (shifted - 12582912.0f);
-  float p = ((5.5171669e-2f * f + 2.4261112e-1f) * f + 6.9326247e-1f) * f + 0.99992522f;
+  float p = ((5.5008930e-2f * f + 2.4221097e-1f) * f + 6.9328293e-1f) * f + 1;
   uint32_t bits;
   memcpy(&bits, &shifted, 4);
   return p * bits_float((bits + 127) << 23);
@@ -239,24 +239,6 @@ WIDE void scores_wide(const int halves, size_t quads, const uint8_t *q, const fl
       _mm512_storeu_ps(scores + i * TILE + half * KEYS, _mm512_mask_mov_ps(absent, half ? m1 : m0, x));
     }
   }
-}
-
-WIDE float largest_wide(size_t width, const float *scores) {
-  __m512 a = _mm512_loadu_ps(scores), b = a;
-  for (size_t j = 0; j < width; j += 2 * KEYS) {
-    a = _mm512_max_ps(a, _mm512_loadu_ps(scores + j));
-    b = _mm512_max_ps(b, _mm512_loadu_ps(scores + j + KEYS));
-  }
-  return _mm512_reduce_max_ps(_mm512_max_ps(a, b));
-}
-
-WIDE __m512 exp2_coarse_wide(__m512 x) {
-  __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  __m512 f = _mm512_sub_ps(x, whole);
-  __m512 p = _mm512_fmadd_ps(_mm512_set1_ps(5.5171669e-2f), f, _mm512_set1_ps(2.4261112e-1f));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.9326247e-1f));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.99992522f));
-  return _mm512_scalef_ps(p, whole);
 }
 
 WIDE void softmax_wide(size_t width, const float *scores, uint8_t *weights, float base, float *total,

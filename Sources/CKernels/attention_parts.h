@@ -34,6 +34,25 @@ TK_INLINE float exp2_plain(float x) {
 }
 
 #if TK_X86
+TK_INLINE TK_TARGET_AVX512 float largest_wide(size_t width, const float *scores) {
+  __m512 a = _mm512_loadu_ps(scores), b = a;
+  for (size_t j = 0; j < width; j += 2 * KEYS) {
+    a = _mm512_max_ps(a, _mm512_loadu_ps(scores + j));
+    b = _mm512_max_ps(b, _mm512_loadu_ps(scores + j + KEYS));
+  }
+  return _mm512_reduce_max_ps(_mm512_max_ps(a, b));
+}
+
+// 2^x for x of at most 0, to 1e-4 and exact at 0: enough for what is rounded to bf16 or to 255 steps.
+TK_INLINE TK_TARGET_AVX512 __m512 exp2_coarse_wide(__m512 x) {
+  __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  __m512 f = _mm512_sub_ps(x, whole);
+  __m512 p = _mm512_fmadd_ps(_mm512_set1_ps(5.5008930e-2f), f, _mm512_set1_ps(2.4221097e-1f));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.9328293e-1f));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1));
+  return _mm512_scalef_ps(p, whole);
+}
+
 // Panels lie apart, each at a page's begin as often as not, where the processor's own prefetching stops: what the next
 // pair of panels needs is asked for while this one is computed, a share with each group of rows.
 TK_INLINE TK_TARGET_AVX512 void prefetch_share(const void *from, size_t bytes, size_t share, size_t shares) {

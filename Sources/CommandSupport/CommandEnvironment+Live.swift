@@ -70,7 +70,12 @@ extension CommandEnvironment {
         try VideoWriter(
           to: URL(fileURLWithPath: path), format: format, width: width, height: height, settings: settings)
       },
-      methods: .standard, makeGenerator: makeGenerator)
+      methods: .standard,
+      makeGenerator: { folder, options in
+        var options = options
+        options.embeddings = EmbeddingCache(environment: ProcessInfo.processInfo.environment)
+        return try makeGenerator(folder, options)
+      })
   }
 
   /// Begins to listen for Ctrl-C, and says once what it does.

@@ -31,7 +31,8 @@ public final class DiffusionGenerator: MediaGenerator {
     _ requests: [GenerationRequest], onEvent: (GenerationEvent) throws -> Bool
   ) throws {
     guard !folder.kind.takesClassLabel else { return }
-    let conditioner = try self.conditioner ?? TextConditioner(folder)
+    let conditioner =
+      try self.conditioner ?? TextConditioner(folder, resolveAttention.weights, cache: options.embeddings)
     self.conditioner = conditioner
     try conditioner.prepare(requests, onEvent: onEvent)
   }
@@ -221,14 +222,7 @@ public final class DiffusionGenerator: MediaGenerator {
   /// SHA-256 of the noise as little-endian Float32.
   private func sha256(_ noise: Tensor) -> String {
     var digest = SHA256()
-    digest.update(
-      noise.elements.flatMap { value in
-        let bits = value.bitPattern
-        return [
-          UInt8(truncatingIfNeeded: bits), UInt8(truncatingIfNeeded: bits >> 8),
-          UInt8(truncatingIfNeeded: bits >> 16), UInt8(truncatingIfNeeded: bits >> 24),
-        ]
-      })
+    digest.update(noise.bytes)
     return digest.hex()
   }
 }

@@ -231,5 +231,9 @@ extension MediaGenerator {
 public struct GeneratorOptions: Sendable, Hashable {
   /// Threads that take part in loops.
   public var threads: Int
-  public init(threads: Int) { self.threads = threads }
+  /// Where text embeddings are kept between runs; `nil` keeps none.
+  public var embeddings: EmbeddingCache?
+  public init(threads: Int, embeddings: EmbeddingCache? = nil) {
+    (self.threads, self.embeddings) = (threads, embeddings)
+  }
 }

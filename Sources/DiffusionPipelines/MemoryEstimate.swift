@@ -6,7 +6,8 @@ import Tensors
 /// What a run will cost, by phase, from configurations and the headers of weight files: no weight is read.
 ///
 /// Operation counts are exact for the matrix products, convolutions and attention of the published architectures (a
-/// multiply and an add count as two) and leave out what is linear in the tokens. Peaks of memory are estimates: weights
+/// multiply and an add count as two) and leave out what is linear in the tokens; convolutions of doubled images count in
+/// full, though four ninths of their products are computed. Peaks of memory are estimates: weights
 /// as they are prepared, plus the largest set of activations alive at once. Decoding in tiles costs more operations
 /// than counted here, since tiles overlap.
 public struct MemoryEstimate: Sendable, Hashable {
@@ -36,9 +37,9 @@ public struct MemoryEstimate: Sendable, Hashable {
 
   /// The program, its libraries and small buffers.
   static let baseBytes = 64.0 * 1024 * 1024
-  /// Widths of hidden size alive at once in a transformer block: the residual, its normalised copy, q, k, v, the
-  /// attention's result, and the feed-forward's hidden layer, four wide, before and after its activation.
-  static let blockWidths = 14.0
+  /// Widths of hidden size alive at once in a transformer block: the residual and the one being made, its rows as operands,
+  /// q, k, v, the attention's result and that as operands.
+  static let blockWidths = 8.0
 
   /// Estimates a run of `request`. A key/value compression that the model refuses counts as none.
   /// - Parameter attentionDensity: share of query-key pairs that self-attention keeps over the run; `nil` is dense

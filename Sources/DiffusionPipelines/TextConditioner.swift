@@ -5,7 +5,7 @@ import Tensors
 import Tokenizers
 
 /// Prompts to text embeddings. The encoder's weights are mapped while it works and let go after; embeddings are kept,
-/// so that a batch encodes each text once.
+/// so that a batch encodes each text once, and with a cache no later run encodes it again.
 final class TextConditioner {
   private struct Key: Hashable {
     let text: String, maxLength: Int, isCleaned: Bool, precision: Precision
@@ -13,10 +13,11 @@ final class TextConditioner {
 
   private let folder: PipelineFolder
   private let tokenizer: T5Tokenizer
+  private let weights: WeightFingerprints, cache: EmbeddingCache?
   private var embeddings: [Key: Tensor] = [:]
 
-  init(_ folder: PipelineFolder) throws {
-    self.folder = folder
+  init(_ folder: PipelineFolder, _ weights: WeightFingerprints, cache: EmbeddingCache?) throws {
+    (self.folder, self.weights, self.cache) = (folder, weights, cache)
     tokenizer = try T5Tokenizer(folder: folder.folder(of: "tokenizer"))
   }
 
@@ -47,7 +48,7 @@ final class TextConditioner {
 
   private func encode(_ keys: [Key], _ precision: Precision, _ onEvent: (GenerationEvent) throws -> Bool) throws {
     _ = try onEvent(.phase("text"))
-    let sequences = try keys.map { key -> [Int] in
+    let tokens = try keys.map { key -> [Int] in
       let text = cleaned(key)
       let tokens = try tokenizer.encode(text, maxLength: key.maxLength)
       if !tokens.dropped.isEmpty {
@@ -56,6 +57,29 @@ final class TextConditioner {
       }
       return zip(tokens.ids, tokens.mask).filter(\.1).map(\.0)
     }
+    let encoder = encoderIdentity(), cache = encoder == nil ? nil : cache
+    var missing: [(key: Key, tokens: [Int], name: String)] = []
+    for (key, tokens) in zip(keys, tokens) {
+      let name = EmbeddingCache.name(encoder: encoder ?? [], tokens: tokens, precision: precision)
+      if let known = cache?.embedding(name, tokens: tokens.count) {
+        embeddings[key] = known
+      } else {
+        missing.append((key, tokens, name))
+      }
+    }
+    if missing.isEmpty { return }
+    let results = try encoded(missing.map(\.tokens), precision, onEvent)
+    for (text, result) in zip(missing, results) {
+      guard result.isFinite else { throw PipelineError.notFinite(component: "text_encoder") }
+      embeddings[text.key] = result
+    }
+    cache?.keep(zip(missing, results).map { ($0.name, $1) })
+  }
+
+  /// Token sequences through the encoder, in one pass over its layers.
+  private func encoded(
+    _ sequences: [[Int]], _ precision: Precision, _ onEvent: (GenerationEvent) throws -> Bool
+  ) throws -> [Tensor] {
     let store = try WeightStore(folder: folder.folder(of: "text_encoder"))
     let className = folder.components["text_encoder"]?.className ?? ""
     let encoder = try T5EncoderModel(
@@ -69,10 +93,23 @@ final class TextConditioner {
       }
     }
     try store.verifyAllRead { $0.hasPrefix("decoder.") || $0 == "lm_head.weight" }
-    for (key, result) in zip(keys, results) {
-      guard result.isFinite else { throw PipelineError.notFinite(component: "text_encoder") }
-      embeddings[key] = result
-    }
+    return results
+  }
+
+  /// What tells this encoder from others, or `nil` where its embeddings are not to be kept. Fingerprints of large files
+  /// are of samples, so their dates count too.
+  private func encoderIdentity() -> [String]? {
+    guard let cache, let files = try? weights.of(component: "text_encoder"),
+      files.reduce(0, { $0 + $1.bytes }) >= cache.smallestEncoder,
+      let config = try? Data(contentsOf: folder.configFile(of: "text_encoder")),
+      let dates = try? folder.weightFiles(of: "text_encoder").map({ file in
+        try file.resolvingSymlinksInPath().resourceValues(forKeys: [.contentModificationDateKey])
+          .contentModificationDate?
+          .timeIntervalSince1970 ?? 0
+      })
+    else { return nil }
+    return [folder.components["text_encoder"]?.className ?? "", SHA256.hex(of: Array(config))] + dates.map { "\($0)" }
+      + files.map(\.fingerprint)
   }
 
   /// The embeddings of a prepared request, `[1, L, D]` each: of the prompt, and of the negative prompt with guidance.

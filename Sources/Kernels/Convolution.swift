@@ -46,6 +46,7 @@ private func convolve(
       clip.shape.count == 4 && clip.shape[3] == weight.inputs && clip.shape.dropFirst() == x.shape.dropFirst(),
       "convolution: input \(clip.shape) beside \(x.shape), \(weight.inputs) channels")
   }
+  transform?.check(frames: frames, channels: weight.inputs)
   let paddedHeight = x.shape[1] + padding.top + padding.bottom
   let paddedWidth = x.shape[2] + padding.left + padding.right
   precondition(
@@ -155,7 +156,7 @@ private func pad<T: BitwiseCopyable>(
           let scratch = PackedBuffer<Float>(count: part * channels)
           for pixel in stride(from: 0, to: width, by: part) {
             let count = min(part, width - pixel)
-            transform.apply(count, sample: frame, source + pixel * channels, scratch.pointer)
+            transform.apply(count, sample: first + frame, source + pixel * channels, scratch.pointer)
             copy(scratch.pointer, target + pixel * channels, count * channels)
           }
         } else {

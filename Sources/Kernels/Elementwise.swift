@@ -48,7 +48,7 @@ public func weightedSum(_ a: Float, _ x: Tensor, _ b: Float, _ y: Tensor) -> Ten
 /// `x * scale`.
 public func scaled(_ x: Tensor, by scale: Float) -> Tensor { weightedSum(scale, x, 0, x) }
 
-/// `x + gate * residual`.
+/// `x + gate * residual`: what ``linear(_:_:bias:onto:gate:)`` does on the way.
 /// - Parameters:
 ///   - x: `[B, N, D]`.
 ///   - gate: `[B, D]`, or `[1, D]` for all of the batch.
@@ -69,8 +69,8 @@ public func gateAdd(_ x: Tensor, gate: Tensor, _ residual: Tensor) -> Tensor {
   }
 }
 
-/// Turns neighbouring channels by angles: rotary position embedding (Su et al. 2021, arXiv:2104.09864), pairs
-/// `(2i, 2i + 1)`.
+/// Turns neighbouring channels, pairs `(2i, 2i + 1)`, by angles: rotary position embedding (Su et al. 2021,
+/// arXiv:2104.09864), which ``rmsNormHeads(_:heads:epsilon:scale:angles:)`` does on the way.
 /// - Parameters:
 ///   - x: `[..., N, d]`.
 ///   - cos, sin: `[N, d / 2]`, of each token's angles.

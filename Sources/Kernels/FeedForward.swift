@@ -15,7 +15,7 @@ public func feedForward(
   precondition(x.width == input.weight.inputs && hidden == output.weight.inputs, "feed-forward of \(x.shape)")
   precondition(residual.count == count * outputs, "feed-forward of \(x.shape) onto \(residual.shape)")
   // Whole rows, enough for a thread to reuse weights, few enough for many threads to have some.
-  let block = min(128, max(16, (count / 16 + 7) / 8 * 8))
+  let block = min(128, max(16, (count / 32 + 7) / 8 * 8))
   let branch = BranchEnd(residual, gate, output.weight)
   return residual.writing(residual.shape) { residual, result in
     withOptional(gate) { gate in

@@ -28,6 +28,7 @@ public func linear(
 public func linear(
   _ x: PreparedRows, _ weight: PreparedMatrix, bias: Tensor? = nil, onto residual: Tensor, gate: Tensor? = nil
 ) -> Tensor {
+  precondition(residual.count == x.count * weight.outputs, "\(x.shape) onto \(residual.shape)")
   let branch = BranchEnd(residual, gate, weight)
   return residual.withFloats { residual in
     withOptional(gate) { gate in

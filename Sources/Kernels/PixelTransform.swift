@@ -5,7 +5,7 @@ import Tensors
 public struct PixelTransform: Sendable {
   private enum Kind: Sendable {
     /// By sample, a scale and then a shift for each channel.
-    case affine(PackedBuffer<Float>)
+    case affine(PackedBuffer<Float>, samples: Int)
     case rms(scale: Tensor, epsilon: Float)
   }
   private let kind: Kind
@@ -61,12 +61,12 @@ public struct PixelTransform: Sendable {
         }
       }
     }
-    (kind, self.channels, self.silu) = (.affine(scales), channels, silu)
+    (kind, self.channels, self.silu) = (.affine(scales, samples: batch), channels, silu)
   }
 
   /// The transform by itself: `[B, H, W, C]` to the same.
   public func callAsFunction(_ x: Tensor) -> Tensor {
-    precondition(x.shape.last == channels, "a norm of \(channels) channels for \(x.shape)")
+    check(frames: x.shape[0], channels: x.shape[x.shape.count - 1])
     let pixels = x.shape[1..<x.shape.count - 1].reduce(1, *)
     let block = max(1, 32768 / channels), blocks = (pixels + block - 1) / block
     return x.writing(x.shape) { input, output in
@@ -77,10 +77,18 @@ public struct PixelTransform: Sendable {
     }
   }
 
+  /// Fails unless it can be done to `frames` frames of `channels` channels.
+  func check(frames: Int, channels: Int) {
+    precondition(channels == self.channels, "a norm of \(self.channels) channels for \(channels)")
+    if case .affine(_, let samples) = kind {
+      precondition(frames == samples, "a norm of \(samples) samples for \(frames)")
+    }
+  }
+
   /// Transforms neighbouring pixels of one sample.
   func apply(_ pixels: Int, sample: Int, _ x: Input, _ y: Output) {
     switch kind {
-    case .affine(let scales):
+    case .affine(let scales, _):
       let scale = Input(scales.pointer) + 2 * sample * channels
       Door.channelAffine(pixels, channels, x, scale: scale, shift: scale + channels, silu: silu, y)
     case .rms(let scale, let epsilon):

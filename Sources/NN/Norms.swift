@@ -47,9 +47,7 @@ public struct GroupNorm: Sendable {
     (self.groups, self.epsilon) = (groups, epsilon)
   }
   /// `[B, H, W, C]` to the same.
-  public func callAsFunction(_ x: Tensor, silu: Bool = false) -> Tensor {
-    groupNorm(x, groups: groups, epsilon: epsilon, scale: weight, shift: bias, silu: silu)
-  }
+  public func callAsFunction(_ x: Tensor) -> Tensor { transform(of: x)(x) }
 
   /// What it does to the pixels of `x`, to be done on the way into a convolution.
   public func transform(of x: Tensor, silu: Bool = false) -> PixelTransform {

@@ -32,7 +32,4 @@ public struct RotaryEmbedding: Sendable {
     cos = table { Foundation.cos($0) }
     sin = table { Foundation.sin($0) }
   }
-
-  /// `[..., N, d]` to the same.
-  public func callAsFunction(_ x: Tensor) -> Tensor { rotated(x, cos: cos, sin: sin) }
 }

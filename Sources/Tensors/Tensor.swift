@@ -51,6 +51,19 @@ public struct Tensor: Sendable {
   /// The elements, copied out in row-major order.
   public var elements: [Float] { withFloats { Array($0) } }
 
+  /// The elements as little-endian Float32, one after the other: what digests are taken of.
+  public var bytes: [UInt8] {
+    withFloats { values in
+      [UInt8](unsafeUninitializedCapacity: 4 * values.count) { out, count in
+        for (index, value) in values.enumerated() {
+          let bits = value.bitPattern
+          for byte in 0..<4 { out[4 * index + byte] = UInt8(truncatingIfNeeded: bits >> (8 * UInt32(byte))) }
+        }
+        count = 4 * values.count
+      }
+    }
+  }
+
   /// One element, by its full index. Meant for tests and small tables, not for loops over pixels.
   public subscript(index: Int...) -> Float {
     get { withFloats { $0[flatIndex(index)] } }
