@@ -45,39 +45,33 @@ def flex_attention(q):
     return lambda: compiled(*inputs, block_mask=mask)
 
 
-def pixart(q):
-    from diffusers import PixArtTransformer2DModel
-    model = PixArtTransformer2DModel.from_pretrained(q["folder"], subfolder="transformer", torch_dtype=torch.float32)
+class Forward(torch.nn.Module):
+    """A diffusers transformer as a function of latents, text and time."""
 
-    class Forward(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.model = model
+    def __init__(self, model, **constants):
+        super().__init__()
+        self.model, self.constants = model, constants
 
-        def forward(self, latents, text, time):
-            return self.model(latents, encoder_hidden_states=text, timestep=time, return_dict=False,
-                              added_cond_kwargs={"resolution": None, "aspect_ratio": None})[0]
+    def forward(self, latents, text, time):
+        return self.model(latents, encoder_hidden_states=text, timestep=time, return_dict=False, **self.constants)[0]
 
-    inputs = lambda shape: (torch.randn(1, 4, *shape), torch.randn(1, q["text"], model.config.caption_channels),
+
+def transformer(q, name, channels, text_size, **constants):
+    """The class, and what makes inputs for it."""
+    import diffusers
+    model = getattr(diffusers, name).from_pretrained(q["folder"], subfolder="transformer", torch_dtype=torch.float32)
+    inputs = lambda shape: (torch.randn(1, channels, *shape), torch.randn(1, q["text"], getattr(model.config, text_size)),
                             torch.tensor([500.0]))
-    return Forward().eval(), inputs
+    return Forward(model, **constants).eval(), inputs
+
+
+def pixart(q):
+    return transformer(q, "PixArtTransformer2DModel", 4, "caption_channels",
+                       added_cond_kwargs={"resolution": None, "aspect_ratio": None})
 
 
 def wan(q):
-    from diffusers import WanTransformer3DModel
-    model = WanTransformer3DModel.from_pretrained(q["folder"], subfolder="transformer", torch_dtype=torch.float32)
-
-    class Forward(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.model = model
-
-        def forward(self, latents, text, time):
-            return self.model(latents, encoder_hidden_states=text, timestep=time, return_dict=False)[0]
-
-    inputs = lambda shape: (torch.randn(1, 16, *shape), torch.randn(1, q["text"], model.config.text_dim),
-                            torch.tensor([500.0]))
-    return Forward().eval(), inputs
+    return transformer(q, "WanTransformer3DModel", 16, "text_dim")
 
 
 MODELS = {"pixart": pixart, "wan": wan}
