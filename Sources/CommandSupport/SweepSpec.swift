@@ -5,7 +5,7 @@ import TolerantJSON
 /// What a sweep compares, as a spec file or flags say it. Unknown keys are errors.
 ///
 ///     {
-///       "pipeline": "pipelines/tabletop-image-256",
+///       "pipeline": "pipelines/tabletop-image",
 ///       "prompts_file": "prompts.txt",              beside the spec; or "prompts": ["...", ...]; see ``Prompt``
 ///       "seeds": "0-1",
 ///       "sampling": {"steps": 20, "size": "256x256"},        flags of generate-image or generate-video; `steps` and

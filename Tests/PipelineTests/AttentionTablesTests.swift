@@ -12,7 +12,7 @@ import Testing
   func embeddedTablesFitTheirModel(_ choice: AttentionChoice) throws {
     let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
       .deletingLastPathComponent()
-    let folder = try PipelineFolder(path: root.appendingPathComponent("pipelines/tabletop-image-256").path)
+    let folder = try PipelineFolder(path: root.appendingPathComponent("pipelines/tabletop-image").path)
     let resolver = AttentionResolver(folder, try ModelGeometry(folder))
     var request = GenerationRequest(
       width: 256, height: 256, steps: 20, guidanceScale: 3, seed: 0, maxSequenceLength: 64)
@@ -26,7 +26,7 @@ import Testing
   @Test func embeddedMasksMeetTargets() throws {
     let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
       .deletingLastPathComponent()
-    let folder = try PipelineFolder(path: root.appendingPathComponent("pipelines/tabletop-image-256").path)
+    let folder = try PipelineFolder(path: root.appendingPathComponent("pipelines/tabletop-image").path)
     let resolver = AttentionResolver(folder, try ModelGeometry(folder))
     let request = GenerationRequest(
       width: 256, height: 256, steps: 20, guidanceScale: 3, seed: 0, maxSequenceLength: 64)

@@ -1,6 +1,6 @@
 """Writes a spec for `sweep-attention run`: held-out prompts, what they promise, and the methods to compare.
 
-    python make_sweep_spec.py --pipeline ../tabletop-image-256 --prompts 48 --seeds 0-1 --out spec.json
+    python make_sweep_spec.py --pipeline ../tabletop-image --prompts 48 --seeds 0-1 --out spec.json
 
 The prompts are those of `evaluate.py --held-out` or, of a pipeline that makes clips, of `evaluate_video.py`, in an order
 that mixes their kinds: all name a combination that training never showed. More prompts begin with the same ones. Where
