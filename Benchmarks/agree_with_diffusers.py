@@ -1,6 +1,6 @@
 """Runs a trained pipeline with Tessera and with diffusers in float32, same prompts and seeds, and prints the PSNR.
 
-    python Benchmarks/agree_with_diffusers.py --pipeline pipelines/tabletop-image-256 --size 256x256 --prompts FILE --count 8
+    python Benchmarks/agree_with_diffusers.py --pipeline pipelines/tabletop-image --size 256x256 --prompts FILE --count 8
 
 Wan folders are run as clips, frame by frame. Needs torch, diffusers, numpy and pillow; builds nothing: run `make build`
 first.

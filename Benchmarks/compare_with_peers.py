@@ -5,8 +5,10 @@
     python Benchmarks/compare_with_peers.py pixart --folder DIR --rounds 5      # DIR by make_pixart_sigma_xl.py
 
 Rows: attention (12 heads x 8,192 x 128), attention-72 (16 x 4,096 x 72), sparse (12 x 8,192 x 128 at a quarter of the
-blocks), pixart (the transformer at 1024 px, 300 text tokens), wan (the transformer at latent 5 x 60 x 104) and wan-block
-(one layer at 21 x 60 x 104). PEER_PYTHON names a Python with the peers (see peers.py). Nothing else may run meanwhile.
+blocks), pixart (the transformer at 1024 px, 300 text tokens), wan (the transformer at latent 5 x 60 x 104), wan-block
+(one layer at 21 x 60 x 104), vae (SDXL's decoder at 512 px), wan-vae (Wan's, 5 frames of 416 x 240) and t5 (300 tokens).
+The last six take one --folder each. PEER_PYTHON names a Python with the peers (see peers.py). Nothing else may run
+meanwhile.
 """
 
 import argparse
@@ -18,6 +20,7 @@ import sys
 import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+os.environ["TESSERA_CACHE"] = "off"  # the text encoder is part of what is timed
 
 
 class Peers:
@@ -47,22 +50,26 @@ def kernel(args, heads, tokens, size, dtype, density=None):
     return line["seconds_median"]
 
 
-def step(args, kind, size, dtype, attention, words):
-    """Seconds of one forward pass of the transformer in Tessera: steps of a run without guidance."""
+def generate(args, kind, size, dtype, words, *more):
+    """The seconds of each phase of a run of Tessera without guidance; of the last, if it draws several."""
     with tempfile.TemporaryDirectory() as folder:
         output = os.path.join(folder, "x.png" if kind == "image" else "%04d.png")
         command = [os.path.join(args.build, f"generate-{kind}"), "-m", args.folder, "-p", "word " * words, "--size", size,
-                   "--steps", str(args.steps), "--guidance-scale", "1", "--seed", "0", "--dtype", dtype, "-t",
-                   str(args.threads), "-q", "--json", "-o", output, "--attention", attention, "--max-sequence-length",
-                   "300" if kind == "image" else "512"]
+                   "--resolution-binning", "off", "--steps", str(args.steps), "--guidance-scale", "1", "--seed", "0", "--dtype", dtype, "-t",
+                   str(args.threads), "-q", "--json", "-o", output, "--max-sequence-length",
+                   "300" if kind == "image" else "512", *more]
         if kind == "video":
             command += ["--frames", str(args.frames)]
-        if attention != "dense":
-            command += ["--dense-steps", "0", "--dense-layers", "0"]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise SystemExit(f"{' '.join(command)}\n{done.stderr}")
-        return json.loads(done.stdout.splitlines()[0])["record"]["seconds"]["denoise"] / args.steps
+        return json.loads(done.stdout.splitlines()[-1])["record"]["seconds"]
+
+
+def step(args, kind, size, dtype, attention, words):
+    """Seconds of one forward pass of the transformer in Tessera."""
+    more = [] if attention == "dense" else ["--dense-steps", "0", "--dense-layers", "0"]
+    return generate(args, kind, size, dtype, words, "--attention", attention, *more)["denoise"] / args.steps
 
 
 def attention_row(heads, tokens, size, density=None):
@@ -100,6 +107,20 @@ def transformer_row(op, kind, size, shape, text, methods):
     return contestants
 
 
+def part_row(op, kind, size, question, phase, words, *more):
+    """Autoencoders and text encoders: what one phase of a run takes, weights in memory or in the page cache."""
+
+    def contestants(args, peers):
+        asked = dict(question, op=op, engine="torch", folder=args.folder)
+        found = {f"Tessera {dtype}": lambda d=dtype: generate(args, kind, size, d, words, *more)[phase]
+                 for dtype in ("bfloat16", "float32")}
+        found.update({f"diffusers {dtype}": lambda d=dtype: peers.ask(dict(asked, dtype=d))
+                      for dtype in (("bfloat16", "float32") if op == "decode" else ("bfloat16",))})
+        return found
+
+    return contestants
+
+
 DENSE = [("bfloat16", "dense", "dense"), ("int8", "dense", "dense")]
 ROWS = {
     "attention": attention_row(12, 8192, 128), "attention-72": attention_row(16, 4096, 72),
@@ -111,6 +132,12 @@ ROWS = {
         ("int8", "sliding-tile:tile=5x5x4,window=1x3x7", "sliding-tile .27")]),
     "wan-block": transformer_row("wan", "video", "832x480", [21, 60, 104], 512, DENSE + [
         ("int8", "sliding-tile:tile=4x4x4,window=5x5x5", "sliding-tile .22")]),
+    # The second of two seeds: the decoder is in memory then, as the peer's is.
+    "vae": part_row("decode", "image", "512x512", {"class": "AutoencoderKL", "shape": [1, 4, 64, 64]}, "decode", 1,
+                    "--batch-count", "2"),
+    "wan-vae": part_row("decode", "video", "416x240", {"class": "AutoencoderKLWan", "shape": [1, 16, 2, 30, 52]}, "decode", 1,
+                        "--batch-count", "2"),
+    "t5": part_row("text", "image", "64x64", {"tokens": 300}, "text", 300),
 }
 
 
