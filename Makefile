@@ -4,7 +4,7 @@ PACKAGES := libstdc++-12-dev libpng-dev libsentencepiece-dev \
   libavformat-dev libavcodec-dev libavutil-dev libswscale-dev
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 DEMO_PROMPT ?= a large red sphere on a grey floor
-DEMO_CLIP_PROMPT ?= a yellow sphere bounces on a beige floor
+DEMO_CLIP_PROMPT ?= a red sphere rolls to the right on a grey floor
 BUILD := swift build -c release
 BIN := .build/release
 # What is run on every code path of the kernels.
@@ -19,7 +19,7 @@ build: dependencies
 
 demo: dependencies
 	$(BUILD) --product generate-image
-	$(BIN)/generate-image --prompt "$(DEMO_PROMPT)" --seed 4 --output outputs/demo.png
+	$(BIN)/generate-image --prompt "$(DEMO_PROMPT)" --seed 7 --output outputs/demo.png
 
 demo-video: dependencies
 	$(BUILD) --product generate-video
