@@ -3,6 +3,14 @@
 #include <math.h>
 #include <string.h>
 
+// Before a loop whose results each depend on their own place alone: it may run in place, where the compiler's check
+// that nothing overlaps would choose the scalar loop.
+#if defined(__clang__)
+#define TK_EACH _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define TK_EACH _Pragma("GCC ivdep")
+#endif
+
 // exp(x) within 2 units in the last place for -87 <= x <= 88, clamped outside; vectorises.
 TK_INLINE float exp_fast(float x) {
   x = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
@@ -44,15 +52,19 @@ TK_INLINE float silu(float x) { return x / (1.0f + exp_fast(-x)); }
 TK_INLINE void tk_activate_body(tk_activation kind, size_t count, const float *x, float *y) {
   switch (kind) {
   case TK_GELU_TANH:
+    TK_EACH
     for (size_t i = 0; i < count; i++) y[i] = gelu_tanh(x[i]);
     break;
   case TK_SILU:
+    TK_EACH
     for (size_t i = 0; i < count; i++) y[i] = silu(x[i]);
     break;
   case TK_RELU:
+    TK_EACH
     for (size_t i = 0; i < count; i++) y[i] = x[i] > 0 ? x[i] : 0;
     break;
   case TK_TANH:
+    TK_EACH
     for (size_t i = 0; i < count; i++) y[i] = tanh_fast(x[i]);
     break;
   case TK_GELU_ERF:
@@ -63,27 +75,32 @@ TK_INLINE void tk_activate_body(tk_activation kind, size_t count, const float *x
 TK_DISPATCH(tk_activate, (tk_activation kind, size_t count, const float *x, float *y), (kind, count, x, y))
 
 TK_INLINE void tk_add_body(size_t count, const float *a, const float *b, float *y) {
+  TK_EACH
   for (size_t i = 0; i < count; i++) y[i] = a[i] + b[i];
 }
 TK_DISPATCH(tk_add, (size_t count, const float *a, const float *b, float *y), (count, a, b, y))
 
 TK_INLINE void tk_multiply_body(size_t count, const float *a, const float *b, float *y) {
+  TK_EACH
   for (size_t i = 0; i < count; i++) y[i] = a[i] * b[i];
 }
 TK_DISPATCH(tk_multiply, (size_t count, const float *a, const float *b, float *y), (count, a, b, y))
 
 TK_INLINE void tk_scale_add_body(size_t count, float a, const float *x, float b, float *y) {
+  TK_EACH
   for (size_t i = 0; i < count; i++) y[i] = a * x[i] + b * y[i];
 }
 TK_DISPATCH(tk_scale_add, (size_t count, float a, const float *x, float b, float *y), (count, a, x, b, y))
 
 TK_INLINE void tk_gate_add_body(size_t count, const float *x, const float *gate, const float *r, float *y) {
+  TK_EACH
   for (size_t i = 0; i < count; i++) y[i] = x[i] + gate[i] * r[i];
 }
 TK_DISPATCH(tk_gate_add, (size_t count, const float *x, const float *gate, const float *r, float *y),
             (count, x, gate, r, y))
 
 TK_INLINE void tk_rotate_body(size_t pairs, const float *cos, const float *sin, const float *x, float *y) {
+  TK_EACH
   for (size_t i = 0; i < pairs; i++) {
     float even = x[2 * i], odd = x[2 * i + 1];
     y[2 * i] = even * cos[i] - odd * sin[i];
@@ -116,10 +133,13 @@ TK_INLINE void tk_layer_norm_body(size_t count, const float *x, float epsilon, c
   float inverse = 1.0f / sqrtf(sum_lanes(lanes) / (float)count + epsilon);
   float base = one_plus ? 1.0f : 0.0f;
   if (scale && shift)
+    TK_EACH
     for (size_t i = 0; i < count; i++) y[i] = (x[i] - mean) * inverse * (base + scale[i]) + shift[i];
   else if (scale)
+    TK_EACH
     for (size_t i = 0; i < count; i++) y[i] = (x[i] - mean) * inverse * (base + scale[i]);
   else
+    TK_EACH
     for (size_t i = 0; i < count; i++) y[i] = (x[i] - mean) * inverse;
 }
 TK_DISPATCH(tk_layer_norm,
@@ -134,8 +154,10 @@ TK_INLINE void tk_rms_norm_body(size_t count, const float *x, float epsilon, con
   for (size_t i = whole; i < count; i++) lanes[i - whole] += x[i] * x[i];
   float inverse = 1.0f / sqrtf(sum_lanes(lanes) / (float)count + epsilon);
   if (scale)
+    TK_EACH
     for (size_t i = 0; i < count; i++) y[i] = x[i] * inverse * scale[i];
   else
+    TK_EACH
     for (size_t i = 0; i < count; i++) y[i] = x[i] * inverse;
 }
 TK_DISPATCH(tk_rms_norm, (size_t count, const float *x, float epsilon, const float *scale, float *y),
@@ -144,6 +166,7 @@ TK_DISPATCH(tk_rms_norm, (size_t count, const float *x, float epsilon, const flo
 TK_INLINE void tk_softmax_body(size_t count, float *x, const float *bias) {
   float largest = -INFINITY;
   if (bias)
+    TK_EACH
     for (size_t i = 0; i < count; i++) x[i] += bias[i];
   for (size_t i = 0; i < count; i++) largest = x[i] > largest ? x[i] : largest;
   float lanes[LANES] = {0};
@@ -161,6 +184,7 @@ TK_INLINE void tk_softmax_body(size_t count, float *x, const float *bias) {
     lanes[i - whole] += x[i];
   }
   float inverse = 1.0f / sum_lanes(lanes);
+  TK_EACH
   for (size_t i = 0; i < count; i++) x[i] *= inverse;
 }
 TK_DISPATCH(tk_softmax, (size_t count, float *x, const float *bias), (count, x, bias))
@@ -186,8 +210,10 @@ TK_INLINE void tk_channel_affine_body(size_t pixels, size_t channels, const floa
     const float *row = x + p * channels;
     float *out = y + p * channels;
     if (apply_silu)
+      TK_EACH
       for (size_t c = 0; c < channels; c++) out[c] = silu(row[c] * scale[c] + shift[c]);
     else
+      TK_EACH
       for (size_t c = 0; c < channels; c++) out[c] = row[c] * scale[c] + shift[c];
   }
 }
