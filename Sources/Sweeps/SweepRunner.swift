@@ -31,6 +31,7 @@ public struct SweepRunner {
   private let resolveAttention: AttentionResolver
   /// Floating-point operations of denoising, when so many of the pairs are kept.
   private let flops: (GenerationRequest, Double) -> Double
+  private let writer = BackgroundWriter()
   private let process = UUID().uuidString
   private var order = 0
 
@@ -51,6 +52,8 @@ public struct SweepRunner {
 
   /// - Parameter onEvent: `false` stops the sweep, which throws `GenerationStopped`; what is finished stays.
   public mutating func run(onEvent: (SweepEvent) throws -> Bool) throws {
+    // Whatever ends a sweep, cells that ran are not lost.
+    defer { try? writer.finish() }
     try folder.begin(sweep.header)
     let pending = try Self.pending(sweep, in: folder)
     if !pending.isEmpty {
@@ -78,6 +81,7 @@ public struct SweepRunner {
             throw GenerationStopped(steps: cell.request.steps)
           }
         }
+        try writer.finish()
         try measure(group, onEvent)
         let isLast = index == left.last && taken.isEmpty
         guard try onEvent(.measured(group: index + 1, of: sweep.groups.count)) || isLast else {
@@ -109,27 +113,30 @@ public struct SweepRunner {
       }
       return try onEvent(.generation(event))
     }
+    let isClip = cell.request.frames > 1, (folder, writer) = (folder, writer)
     var pictures: [String] = [], writing = Duration.zero
-    let isClip = cell.request.frames > 1
     let decoding = try generator.decode(denoised) { frame in
       let start = ContinuousClock.now, digits = String(pictures.count)
       let name =
         isClip ? "frame-" + String(repeating: "0", count: max(0, 4 - digits.count)) + digits + ".png" : "image.png"
-      try folder.write(frame, cell.folder, name)
+      try writer.add { try folder.write(frame, cell.folder, name) }
       pictures.append(name)
       writing += ContinuousClock.now - start
     } onEvent: {
       try onEvent(.generation($0))
     }
-    try folder.write(latents: denoised.latents, cell.folder)
+    let latents = denoised.latents, record = try denoised.record.json()
     var result = result(
       of: cell, group, denoised, steps: zip(marks, marks.dropFirst()).map { ($1 - $0) / .seconds(1) },
       decodeSeconds: decoding - writing / .seconds(1), pictures: pictures)
     if group.probes, cell.variant.role == .method || cell.variant.role == .baseline {
       result.recall = try probe(cell, onEvent)
     }
-    try folder.write(Array(denoised.record.json().utf8), cell.folder, "record.json")
-    try folder.write(ran: result)
+    try writer.add { [result] in
+      try folder.write(latents: latents, cell.folder)
+      try folder.write(Array(record.utf8), cell.folder, "record.json")
+      try folder.write(ran: result)
+    }
     order += 1
   }
 

@@ -19,9 +19,13 @@ public struct RasterCanvas: Canvas {
 
   /// What was drawn.
   public var frame: Frame {
-    Frame(
-      width: width, height: height,
-      pixels: pixels.flatMap { pixel in (0..<3).map { UInt8(min(max(pixel[$0].rounded(), 0), 255)) } })
+    var bytes: [UInt8] = []
+    bytes.reserveCapacity(pixels.count * 3)
+    for pixel in pixels {
+      let value = pixel.clamped(lowerBound: .zero, upperBound: .init(repeating: 255)) + 0.5
+      for lane in 0..<3 { bytes.append(UInt8(value[lane])) }
+    }
+    return Frame(width: width, height: height, pixels: bytes)
   }
 
   // MARK: Canvas
@@ -36,14 +40,21 @@ public struct RasterCanvas: Canvas {
   }
 
   public mutating func polyline(_ points: [SIMD2<Double>], _ stroke: Stroke) {
-    let half = max(stroke.width * scale, 1) / 2
+    let half = max(stroke.width * scale, 1) / 2, color = Self.color(stroke.ink)
     for piece in Self.dashed(points.map { $0 * scale }, stroke.dashes.map { $0 * scale }) {
-      let segments = zip(piece, piece.dropFirst()).map { Segment($0, $1) }
-      guard let first = piece.first else { continue }
-      let low = piece.reduce(first, pointwiseMin), high = piece.reduce(first, pointwiseMax)
-      cover(low - half, high + half, stroke.ink, stroke.opacity) { point in
-        half + 0.5 - (segments.map { $0.distance(point) }.min() ?? .infinity)
+      // Each pixel takes the ink once, however many segments touch it: the largest of their shares.
+      var shares: [Int: Double] = [:]
+      for (start, end) in zip(piece, piece.dropFirst()) {
+        let segment = Segment(start, end)
+        let (columns, rows) = around(pointwiseMin(start, end) - half, pointwiseMax(start, end) + half)
+        for y in rows {
+          for x in columns {
+            let share = half + 0.5 - segment.distance(SIMD2(Double(x) + 0.5, Double(y) + 0.5))
+            if share > 0 { shares[y * width + x] = max(share, shares[y * width + x] ?? 0) }
+          }
+        }
       }
+      for (index, share) in shares { blend(index % width, index / width, color, Float(min(share, 1) * stroke.opacity)) }
     }
   }
 
@@ -94,13 +105,22 @@ public struct RasterCanvas: Canvas {
     _ low: SIMD2<Double>, _ high: SIMD2<Double>, _ ink: Ink, _ opacity: Double,
     _ coverage: (SIMD2<Double>) -> Double
   ) {
-    let color = Self.color(ink)
-    for y in max(0, Int(low.y) - 1)..<max(0, Int(low.y) - 1, min(height, Int(high.y) + 2)) {
-      for x in max(0, Int(low.x) - 1)..<max(0, Int(low.x) - 1, min(width, Int(high.x) + 2)) {
+    let color = Self.color(ink), (columns, rows) = around(low, high)
+    for y in rows {
+      for x in columns {
         let share = coverage(SIMD2(Double(x) + 0.5, Double(y) + 0.5))
         if share > 0 { blend(x, y, color, Float(min(share, 1) * opacity)) }
       }
     }
+  }
+
+  /// The pixels in and around a box.
+  private func around(_ low: SIMD2<Double>, _ high: SIMD2<Double>) -> (columns: Range<Int>, rows: Range<Int>) {
+    func range(_ low: Double, _ high: Double, _ count: Int) -> Range<Int> {
+      let first = min(max(0, Int(low) - 1), count)
+      return first..<max(first, min(count, Int(high) + 2))
+    }
+    return (range(low.x, high.x, width), range(low.y, high.y, height))
   }
 
   private mutating func blend(_ x: Int, _ y: Int, _ color: SIMD3<Float>, _ share: Float) {
