@@ -166,6 +166,15 @@ import Testing
     }
   }
 
+  @Test func densityOneKeepsEverything() throws {
+    let context = try PAROFixture.write(for: Self.video, densities: [0.5, 0.3], block: 16)
+    defer { PAROFixture.remove(context) }
+    let options = try PAROAttention.options(forDensity: 1, given: [:], context: context)
+    #expect(options["density"] == "1.0")
+    #expect(try Self.make(context, options).plan(Self.site(context, layer: 1)).keepsEverything)
+    #expect(try !Self.make(context).plan(Self.site(context, layer: 1)).keepsEverything)
+  }
+
   @Test func missingAndCutFilesAreRefused() throws {
     let context = try PAROFixture.write(for: Self.video, densities: [0.5, 0.3], block: 16)
     defer { PAROFixture.remove(context) }
@@ -175,7 +184,7 @@ import Testing
     }
     #expect(
       refusal(context, ["density": "0.4"]).contains(
-        "expected one of those in \(folder.path)/paro-3x7x9.json: 0.5, 0.3, found '0.4'"))
+        "expected 1 or one of those in \(folder.path)/paro-3x7x9.json: 0.5, 0.3, found '0.4'"))
     let whole = try Data(contentsOf: masks)
     try whole.dropLast().write(to: masks)
     #expect(refusal(context).contains("must have \(whole.count) bytes, found \(whole.count - 1)"))

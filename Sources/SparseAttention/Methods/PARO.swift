@@ -18,7 +18,8 @@ public struct PAROAttention: GeometricPlanner {
       MethodOption(
         "calibration", default: "auto",
         "the file with orders and masks; auto is paro-FxHxW.json in the pipeline's attention folder"),
-      MethodOption("density", default: "0.5", "share of pairs of visual tokens kept: one of those in the file"),
+      MethodOption(
+        "density", default: "0.5", "share of pairs of visual tokens kept: one of those in the file, or 1 for all"),
       MethodOption(
         "interpolate", default: "false",
         "take a file made for another number of steps or of text tokens; a step takes the masks of the one that its "
@@ -35,8 +36,8 @@ public struct PAROAttention: GeometricPlanner {
   private let file: PAROPlanFile
   private let layout: TokenLayout
   private let blocks: PAROBlocks
-  /// Index of the density asked for.
-  private let density: Int
+  /// Index of the density asked for; `nil` keeps all pairs.
+  private let density: Int?
   /// Group of masks of each step of the run, and the first step of each group that has one.
   private let groups: [Int], firstSteps: [Int: Int]
   /// Index of each order's tokens in ``tokens``; orders that nobody has are left out.
@@ -48,9 +49,10 @@ public struct PAROAttention: GeometricPlanner {
     let asked = try options.number("density", default: 0.5, in: 0...1)
     let interpolate = try options.flag("interpolate", default: false)
     let file = try PAROPlanFile(Self.path(calibration, context), context: context, interpolate: interpolate)
-    guard let density = file.table.densities.firstIndex(where: { abs($0 - asked) < 1e-9 }) else {
+    let density = file.table.densities.firstIndex { abs($0 - asked) < 1e-9 }
+    guard density != nil || asked == 1 else {
       let known = file.table.densities.map { "\($0)" }.joined(separator: ", ")
-      throw options.invalid("density", expected: "one of those in \(file.path): \(known)")
+      throw options.invalid("density", expected: "1 or one of those in \(file.path): \(known)")
     }
     let layout = context.layout, steps = context.stepCount
     (self.file, self.layout, self.density) = (file, layout, density)
@@ -88,7 +90,7 @@ public struct PAROAttention: GeometricPlanner {
     var reader = try OptionReader(given, for: information)
     let path = try path(reader.text("calibration") ?? "auto", context)
     let file = try PAROPlanFile(path, context: context, interpolate: reader.flag("interpolate", default: false))
-    let densities = file.table.densities
+    let densities = file.table.densities + (density == 1 && !file.table.densities.contains(1) ? [1] : [])
     let misses = densities.map { abs(context.layout.density(keptOfVisual: $0) - density) / density }
     let best = misses.indices.min { misses[$0] < misses[$1] }!
     guard misses[best] <= AttentionMethods.densityTolerance else {
@@ -116,6 +118,10 @@ public struct PAROAttention: GeometricPlanner {
     let text = blocks.textPattern
     let patterns = try (0..<site.heads).map { head in
       var pattern = text
+      guard let density else {
+        for row in blocks.visual { pattern.keepAll(row: row) }
+        return pattern
+      }
       file.forEachKept(density: density, group: group(site), layer: site.layer, head: head) { row, column in
         pattern[blocks.visual.lowerBound + row, blocks.visual.lowerBound + column] = true
       }
