@@ -34,7 +34,7 @@ import Testing
     page.expectSelfContained(html)
     #expect(page.text.contains("Obeying prompts") && page.text.contains("All metrics but adherence compare"))
     // A control need not obey everything to equal dense.
-    #expect(page.text.contains("that keep everything through the sparse path equal dense exactly"))
+    #expect(page.text.contains("whose plans keep everything equal dense exactly"))
     let section = try #require(html.components(separatedBy: "<section id=\"adherence\">").last)
     let rows = section.components(separatedBy: "<tr>").map { PageChecks($0, isPage: false).text }
     func row(_ name: String) throws -> String { try #require(rows.first { $0.hasPrefix(name) }) }

@@ -104,6 +104,47 @@ import Testing
     #expect(Findings.beats(try #require(flip.baseline).comparison, flip.metric))
   }
 
+  @Test func findingsNameWhatChanceBeatsAndWhatMissedItsDensity() throws {
+    var sweep = SyntheticSweep()
+    sweep.families[0].offset = 1
+    var results = sweep.results
+    for index in results.cells.indices
+    where results.cells[index].variant.family == "radial" && results.cells[index].variant.targetDensity == 0.1 {
+      results.cells[index].densities.sparseCalls = 0.049
+    }
+    let analysis = SweepAnalysis(results, bootstrap: Self.quick), findings = Findings(analysis).paragraph
+    #expect(findings.contains("Blocks kept at random are significantly better than sliding-tile at density 0.50;"))
+    #expect(findings.contains("Not at the density asked for: radial 0.10 ran at 0.049;"))
+    #expect(findings.contains("at 0.50 (draft)") && findings.contains("at 0.10 (draft)"))
+    let psnr = try #require(analysis.verdicts[0].first)
+    #expect(
+      psnr.chance.count == 3 && psnr.beatenByChance.map { analysis.variants[$0].variant.family } == ["sliding-tile"])
+    let plain = Findings(SweepAnalysis(SyntheticSweep().results, bootstrap: Self.quick)).paragraph
+    #expect(!plain.contains("significantly better than sliding-tile at") && !plain.contains("Not at the density"))
+  }
+
+  @Test func recallIsOfSparseCalls() throws {
+    let results = SyntheticSweep().results, analysis = SweepAnalysis(results, bootstrap: Self.quick)
+    let draft = try variant(analysis, "draft 0.30"),
+      cell = try #require(results.cells.first { $0.variant == draft.variant })
+    let recall = try #require(cell.recall).recallByStepAndLayer
+    // Two of eight steps are dense, and would count as 1.
+    #expect(abs(try #require(cell.sparseRecall) - Array(recall[2...].joined()).mean) < 1e-12)
+    #expect(try #require(draft.recall) < recall.joined().mean)
+  }
+
+  @Test func denseStepsTellOnlyMethodsApart() {
+    var results = SyntheticSweep().results
+    for index in results.cells.indices where results.cells[index].variant.role == .method {
+      results.cells[index].variant.denseSteps = 5
+    }
+    for index in results.cells.indices where results.cells[index].variant.role == .baseline {
+      results.cells[index].variant.denseSteps = 5
+    }
+    let names = SweepAnalysis(results, bootstrap: Self.quick).variants.map(\.name)
+    #expect(names.contains("draft 0.30") && names.contains("dense") && names.contains("control"))
+  }
+
   @Test(arguments: [(5, PairedComparison.Outcome.tooFewPrompts), (6, .significant)])
   func significanceNeedsPrompts(_ prompts: Int, _ expected: PairedComparison.Outcome) {
     var sweep = SyntheticSweep()

@@ -24,7 +24,7 @@ import Testing
     // Four prompts: dense, and four variants of four families with their differences.
     #expect(page.values("src").count == 4 * (1 + 2 * 16))
     #expect(page.text.contains("draft has the best mean of 3 methods at all 4 densities"))
-    #expect(page.text.contains("that keep everything through the sparse path equal dense exactly"))
+    #expect(page.text.contains("whose plans keep everything equal dense exactly"))
     #expect(page.text.contains("--attention radial:keep=0.2"))
     #expect(page.elements.count { $0 == "section" } == 7)
   }

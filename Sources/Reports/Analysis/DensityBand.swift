@@ -77,6 +77,16 @@ struct Verdict: Sendable, Hashable {
   var rivals: [Rival]
   /// The random baseline of the band, where there is one.
   var baseline: Rival?
+  /// Where there is one: every family's best variant against it, the best first.
+  var chance: [Chance] = []
+
+  /// A method against blocks kept at random.
+  struct Chance: Sendable, Hashable {
+    /// Among the summaries.
+    var variant: Int
+    /// The method against the baseline.
+    var comparison: PairedComparison
+  }
 
   /// - Parameter cells: of each summary.
   init?(
@@ -100,7 +110,21 @@ struct Verdict: Sendable, Hashable {
     }
     (self.metric, self.best) = (metric, best)
     rivals = others.map(rival)
-    baseline = ranked.first { variants[$0].variant.role == .baseline }.map(rival)
+    let random = ranked.first { variants[$0].variant.role == .baseline }
+    baseline = random.map(rival)
+    chance =
+      random.map { random in
+        ([best] + others).map { index in
+          Chance(
+            variant: index,
+            comparison: PairedComparison(cells[index], cells[random], metric: metric, bootstrap: bootstrap))
+        }
+      } ?? []
+  }
+
+  /// Methods that blocks kept at random are significantly better than.
+  var beatenByChance: [Int] {
+    chance.filter { $0.comparison.outcome == .significant && !Findings.beats($0.comparison, metric) }.map(\.variant)
   }
 
   /// Rivals that the best is not shown to be better than.

@@ -19,7 +19,7 @@ struct Findings: Sendable {
   /// One paragraph: who wins at each density by the first metric, how surely, against chance, and what it gains.
   var paragraph: String {
     guard let metric, !verdicts.isEmpty else { return "No method has been measured yet." }
-    return ([overall(metric)] + verdicts.prefix(8).map { sentence($0.band, $0.verdict) } + [speed, chance])
+    return ([overall(metric)] + verdicts.prefix(8).map { sentence($0.band, $0.verdict) } + [chance, missed, speed])
       .filter { !$0.isEmpty }.joined(separator: " ")
   }
 
@@ -78,30 +78,75 @@ struct Findings: Sendable {
     return ", but it also kept \(NumberText.fixed(own / other, 2)) times as many pairs"
   }
 
+  /// The best method against blocks kept at random, and methods that do worse than those.
   private var chance: String {
     let compared = verdicts.compactMap { item in item.verdict.baseline.map { (item.band, $0) } }
     guard !compared.isEmpty else { return "" }
     let open = compared.filter { !Self.beats($0.1.comparison, metric) }
-    guard !open.isEmpty else {
+    var sentences: [String] = []
+    if open.isEmpty {
       let extent = compared.count == 1 ? "that density" : "every density"
-      return "Blocks kept at random are significantly worse than the best method at \(extent)."
+      sentences.append("Blocks kept at random are significantly worse than the best method at \(extent).")
+    } else {
+      sentences.append(
+        open.allSatisfy { $0.1.comparison.outcome == .tooFewPrompts }
+          ? "Too few prompts to tell the best method from blocks kept at random."
+          : "At density \(NumberText.list(open.map { label($0.0) })) the best method is not shown to be better than "
+            + "blocks kept at random.")
     }
-    let few = open.allSatisfy { $0.1.comparison.outcome == .tooFewPrompts }
-    let places = NumberText.list(open.map { label($0.0) })
-    return few
-      ? "Too few prompts to tell the best method from blocks kept at random."
-      : "At density \(places) the best method is not shown to be better than blocks kept at random."
+    let beaten = verdicts.filter { !$0.verdict.beatenByChance.isEmpty }.map { band, verdict in
+      "\(NumberText.list(verdict.beatenByChance.map(family))) at density \(label(band))"
+    }
+    if !beaten.isEmpty {
+      sentences.append("Blocks kept at random are significantly better than \(beaten.joined(separator: "; ")).")
+    }
+    return sentences.joined(separator: " ")
   }
 
+  /// Variants that could not be solved for the density asked for.
+  private var missed: String {
+    let names = analysis.measured.map { analysis.variants[$0] }.filter(\.missesTarget).map {
+      "\($0.name) ran at \(NumberText.fixed($0.sparseDensity, 3))"
+    }
+    return names.isEmpty ? "" : "Not at the density asked for: \(NumberText.list(names)); compare those with care."
+  }
+
+  /// What the best methods gain, density by density.
   private var speed: String {
-    guard let last = verdicts.last else { return "" }
-    let summary = analysis.variants[last.verdict.best]
-    guard let attention = summary.attentionSpeedup, let step = summary.stepSpeedup else {
+    let timed = verdicts.compactMap { band, verdict -> (place: String, text: String)? in
+      let summary = analysis.variants[verdict.best]
+      guard let attention = summary.attentionSpeedup, let step = summary.stepSpeedup else { return nil }
+      return (
+        "\(label(band)) (\(family(verdict.best)))",
+        "\(NumberText.fixed(attention.median, 2)) and \(NumberText.fixed(step.median, 2))"
+      )
+    }
+    guard !timed.isEmpty else {
       return "No speed-up is given where no cell ran in one process with its dense reference."
     }
-    return "There, at density \(label(last.band)), attention of \(family(last.verdict.best)) runs "
-      + "\(NumberText.fixed(attention.median, 2)) times as fast as dense, planning included, and a whole step "
-      + "\(NumberText.fixed(step.median, 2)) times (medians)."
+    return "Attention of the best, planning included, and a whole step run so many times as fast as dense (medians): "
+      + timed.map { "\($0.text) at \($0.place)" }.joined(separator: ", ") + "."
+  }
+
+  /// How well dense obeys prompts, and which methods obey significantly less; `nil` where nothing was judged.
+  var obedience: String? {
+    guard let metric = analysis.metrics.first(where: { $0.name == CellMetrics.adherence }),
+      let dense = analysis.variants.first(where: { $0.variant.role == .dense })?.metric(metric.name)
+    else { return nil }
+    let start =
+      "Dense itself fulfils \(NumberText.percent(dense.mean.estimate, 1)) of what prompts promise, as a detector "
+      + "trained on renders sees it"
+    let less = analysis.measured.filter { index in
+      let cells = analysis.cells[index], comparison = analysis.againstDense(cells, metric)
+      return comparison.outcome == .significant && !Self.beats(comparison, metric)
+    }
+    guard !less.isEmpty else { return start + "; no variant is shown to fulfil less." }
+    let families = less.map { analysis.variants[$0].variant.family }.uniqued().map { family in
+      let places = less.filter { analysis.variants[$0].variant.family == family }
+        .map { NumberText.fixed(analysis.variants[$0].density, 2) }.uniqued()
+      return "\(family) at \(NumberText.list(places))"
+    }
+    return start + "; significantly less do \(families.joined(separator: "; "))."
   }
 
   // MARK: Words

@@ -24,6 +24,29 @@ extension SweepResults.Header.Metric {
     }
   }
 
+  /// What it measures, for readers who do not know it; `nil` where its name says so.
+  var meaning: String? {
+    switch name {
+    case "psnr": "peak signal-to-noise ratio over all channels; 3 dB are half the squared error."
+    case "ssim": "structural similarity of grey levels in windows of 11 x 11 (Wang et al. 2004); 1 is equal."
+    case "ms-ssim": "SSIM on five scales, each half the size (Wang et al. 2003); 1 is equal."
+    case "flip":
+      "the difference an eye sees when one picture is flipped to the other on a screen (Andersson et al. 2020); 0 is "
+        + "equal."
+    case "lpips-alex", "lpips-vgg":
+      "distance of a trained network's features, by weights that the user gave (Zhang et al. 2018); 0 is equal."
+    case "temporal-difference-error":
+      "the mean absolute error of the differences between neighbouring frames; 0 is equal motion."
+    case "flicker-excess":
+      "how much more neighbouring frames differ from each other than in dense's clip; below 0 they differ less."
+    case "latents-l2": "the distance of the final latents divided by dense's length; before the autoencoder."
+    case "adherence":
+      "the share of what a prompt promises (colour, shape, count and so on) that a small detector, trained on renders "
+        + "alone, finds in the result; the pipeline's card has the detector's own accuracy."
+    default: nil
+    }
+  }
+
   var titleWithUnit: String { unit.map { title + ", " + $0 } ?? title }
   /// Decimals that tell variants apart and are not noise.
   var decimals: Int { name == "psnr" ? 2 : unit == "levels of 255" || !comparesWithReference ? 3 : 4 }

@@ -11,7 +11,7 @@ public struct SweepAnalysis: Sendable {
   let cells: [[CellResult]]
   /// Of methods and baselines, as they come: their places are their colours and markers.
   let families: [String]
-  /// Settings of all variants.
+  /// Settings of methods and baselines.
   let settings: [Setting]
   let bands: [DensityBand]
   /// For each band, one for each metric that has one, in the header's order.
@@ -26,8 +26,8 @@ public struct SweepAnalysis: Sendable {
     self.pairing = pairing
     let groups = Self.groups(results.cells)
     let cells = groups.map(\.cells)
-    settings = groups.map { Setting($0.variant) }
-    let names = Self.names(groups.map(\.variant), cells, settings: settings)
+    settings = groups.map(\.variant).filter { [.method, .baseline].contains($0.role) }.map(Setting.init)
+    let names = Self.names(groups.map(\.variant), cells)
     let variants = zip(groups, names).map { group, name in
       VariantSummary(group.variant, name: name, group.cells, results.header, pairing, bootstrap)
     }
@@ -62,10 +62,13 @@ public struct SweepAnalysis: Sendable {
   }
 
   /// Family and density; then what differs between settings; then, where two are still called the same, the options.
-  private static func names(_ variants: [Variant], _ cells: [[CellResult]], settings: [Setting]) -> [String] {
+  /// Dense and controls are told from their like only: dense steps mean nothing to them.
+  private static func names(_ variants: [Variant], _ cells: [[CellResult]]) -> [String] {
+    func kind(_ variant: Variant) -> Int { variant.role == .dense ? 0 : variant.role == .control ? 1 : 2 }
+    let settings = Dictionary(grouping: variants, by: kind).mapValues { $0.map(Setting.init) }
     var names = zip(variants, cells).map { variant, cells in
       let density = variant.targetDensity ?? cells.map(\.densities.sparseCalls).mean
-      let label = Setting(variant).label(among: settings)
+      let label = Setting(variant).label(among: settings[kind(variant)] ?? [])
       let base =
         [.dense, .control].contains(variant.role) ? variant.family : "\(variant.family) \(NumberText.fixed(density, 2))"
       return label.isEmpty ? base : "\(base), \(label)"
@@ -83,6 +86,11 @@ public struct SweepAnalysis: Sendable {
   var measured: [Int] { variants.indices.filter { [.method, .baseline].contains(variants[$0].variant.role) } }
   var prompts: [String] { results.cells.map(\.prompt).uniqued() }
   var seeds: [UInt64] { Set(results.cells.map(\.seed)).sorted() }
+
+  /// Cells against the dense references of the same prompts and seeds.
+  func againstDense(_ cells: [CellResult], _ metric: SweepResults.Header.Metric) -> PairedComparison {
+    PairedComparison(cells, cells.compactMap(pairing.reference), metric: metric, bootstrap: bootstrap)
+  }
 
   /// Cells of controls, and those among them that do not equal their reference by every metric.
   var controls: (all: [CellResult], broken: [CellResult]) {
@@ -122,12 +130,27 @@ extension VariantSummary {
     }.filter(\.isFinite)
     keptFLOPs = kept.isEmpty ? nil : kept.mean
     peakMemoryBytes = cells.compactMap(\.cost.peakMemoryBytes).min()
-    func meanOfAll(_ matrix: (CellResult.Recall) -> [[Double]]) -> Double? {
-      let means = cells.compactMap(\.recall).map { matrix($0).joined().filter(\.isFinite).mean }.filter(\.isFinite)
+    func meanOfAll(_ mean: (CellResult) -> Double?) -> Double? {
+      let means = cells.compactMap(mean)
       return means.isEmpty ? nil : means.mean
     }
-    recall = meanOfAll(\.recallByStepAndLayer)
-    attentionError = meanOfAll(\.errorByStepAndLayer)
+    recall = meanOfAll(\.sparseRecall)
+    attentionError = meanOfAll(\.sparseError)
+  }
+}
+
+extension CellResult {
+  /// Share of the softmax mass kept, and relative L2 of attention's output, over the steps and layers that a plan made
+  /// sparse; over all where none was.
+  var sparseRecall: Double? { recall.flatMap { sparseMean($0.recallByStepAndLayer) } }
+  var sparseError: Double? { recall.flatMap { sparseMean($0.errorByStepAndLayer) } }
+
+  private func sparseMean(_ matrix: [[Double]]) -> Double? {
+    let values = zip(matrix, densities.byStepAndLayer).flatMap { row, densities in
+      zip(row, densities).filter { $0.1 < 1 }.map(\.0)
+    }.filter(\.isFinite)
+    let used = values.isEmpty ? matrix.joined().filter(\.isFinite) : values
+    return used.isEmpty ? nil : used.mean
   }
 }
 

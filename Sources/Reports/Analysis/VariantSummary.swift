@@ -34,10 +34,14 @@ public struct VariantSummary: Sendable, Hashable, Codable {
   public var keptFLOPs: Double?
   /// What the process had held at most, in bytes: the least over cells, each of which bounds what the variant needs.
   public var peakMemoryBytes: Int?
-  /// Share of the softmax mass kept, and relative L2 of attention's output: means over steps, layers and cells.
+  /// Share of the softmax mass kept, and relative L2 of attention's output: means over the cells, steps and layers
+  /// that a plan made sparse.
   public var recall: Double?, attentionError: Double?
 
   public func metric(_ name: String) -> Metric? { metrics.first { $0.name == name } }
+
+  /// Whether its calls kept a share of pairs more than a tenth off the one asked for.
+  var missesTarget: Bool { variant.targetDensity.map { abs(sparseDensity / $0 - 1) > 0.1 } ?? false }
 
   /// The density that the variant stands for: asked for, or else measured.
   var density: Double { variant.targetDensity ?? sparseDensity }

@@ -71,8 +71,7 @@ extension ReportPage {
     _ summary: VariantSummary, _ cells: [CellResult], _ metric: SweepResults.Header.Metric
   ) -> Markup {
     guard summary.variant.role != .dense else { return Markup("td", ["data-value": ""]) { NumberText.missing } }
-    let comparison = PairedComparison(
-      cells, cells.compactMap(analysis.pairing.reference), metric: metric, bootstrap: analysis.bootstrap)
+    let comparison = analysis.againstDense(cells, metric)
     let mean = comparison.difference?.mean
     let kind = comparison.outcome == .significant ? (Findings.beats(comparison, metric) ? "good" : "bad") : nil
     return Markup("td", ["data-value": mean.map { NumberText.exact($0.estimate) } ?? ""]) {

@@ -74,12 +74,16 @@ extension ReportPage {
     }
     let hasRecall = analysis.variants.contains { $0.recall != nil }
     let recall: [Column] = [
-      Self.plain("Recall", "of softmax mass", "descending", 4, \.recall),
-      Self.plain("Output error", "relative L2", "ascending", 4, \.attentionError),
+      Self.plain("Recall", "of softmax mass, sparse calls", "descending", 4, \.recall),
+      Self.plain("Output error", "relative L2, sparse calls", "ascending", 4, \.attentionError),
     ]
     return [
       Self.plain("Asked", "density", "ascending", 2, \.variant.targetDensity),
-      Self.plain("Sparse calls", "density", "ascending", 3, \.sparseDensity),
+      Column(name: "Sparse calls", detail: "density", first: "ascending") {
+        (
+          NumberText.fixed($0.sparseDensity, 3), $0.missesTarget ? "not as asked" : nil, Self.sort($0.sparseDensity)
+        )
+      },
       Self.plain("Run", "density", "ascending", 3, \.runDensity),
     ] + metrics + [
       Self.speedup("Attention", \.attentionSpeedup), Self.speedup("Step", \.stepSpeedup),
@@ -137,9 +141,12 @@ extension ReportPage {
         + "over cells, with quartiles. Attention is planning and computing; a step is the mean over all steps. The first "
         + "step counts: it is often a dense one, so that leaving it out would flatter sparse runs, and its plans are part "
         + "of their cost. Warm-up weighs on both sides since their order alternates.",
+      "Recall and output error are measured on sampled queries of the first prompts, over the calls that a plan made "
+        + "sparse: the share of dense's softmax mass that lies on pairs kept, and the relative L2 of attention's output.",
       "Memory is the least over a variant's cells of what the process had held by then: an upper bound of its own need.",
     ]
-    return Markup("ul", ["class": "plain"]) { notes.map { note in Markup("li") { note } } }
+    let meanings = analysis.metrics.compactMap { metric in metric.meaning.map { "\(metric.title): \($0)" } }
+    return Markup("ul", ["class": "plain"]) { (notes + meanings).map { note in Markup("li") { note } } }
   }
 
   // MARK: Commands
@@ -148,6 +155,8 @@ extension ReportPage {
     guard !analysis.variants.isEmpty else { return nil }
     return Markup {
       Markup.paragraph("What to type to make a result again: a variant's first cell, then all of them.", class: "note")
+      Markup.paragraph("This page anew from the folder's cells, and two sweeps beside each other:", class: "note")
+      Markup("pre") { "sweep-attention report FOLDER\nsweep-attention compare FOLDER OTHER -o both.html" }
       zip(analysis.variants, analysis.cells).map { summary, cells in
         Markup("details") {
           Markup("summary") {

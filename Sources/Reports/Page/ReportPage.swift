@@ -51,6 +51,7 @@ public struct ReportPage: Sendable {
     let findings = Findings(analysis)
     return Markup {
       Markup.paragraph(findings.paragraph, class: "lead")
+      if let obedience = findings.obedience { Markup.paragraph(obedience) }
       controls
       Markup("h3") { "Who wins, by density and metric" }
       winners(findings)
@@ -71,7 +72,7 @@ public struct ReportPage: Sendable {
     }
     guard let first = broken.first else {
       return Markup.paragraph(
-        "Control: \(all.count) of \(NumberText.count(all.count, "cell")) that keep everything through the sparse path "
+        "Control: \(all.count) of \(NumberText.count(all.count, "cell")) whose plans keep everything "
           + "equal\(all.count == 1 ? "s" : "") dense exactly.", class: "fine")
     }
     return Markup.paragraph(
@@ -126,6 +127,11 @@ public struct ReportPage: Sendable {
         !Findings.beats(baseline.comparison, metric)
       {
         Markup("div") { Markup.badge("not better than random", "bad") }
+      }
+      if !verdict.beatenByChance.isEmpty {
+        Markup("small") {
+          "random is ahead of " + NumberText.list(verdict.beatenByChance.map { analysis.variants[$0].variant.family })
+        }
       }
       if let next = verdict.rivals.first {
         let more = findings.more(verdict, next)

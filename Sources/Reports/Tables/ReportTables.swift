@@ -69,8 +69,7 @@ public struct ReportTables: Sendable {
       ("denoise_flops", { Self.number($0.cost.denoiseFLOPs) }),
       ("peak_memory_bytes", { Self.whole($0.cost.peakMemoryBytes) }), ("process", \.cost.process),
       ("order", { "\($0.cost.order)" }),
-      ("recall", { Self.number($0.recall.map { $0.recallByStepAndLayer.joined().filter(\.isFinite).mean }) }),
-      ("attention_error", { Self.number($0.recall.map { $0.errorByStepAndLayer.joined().filter(\.isFinite).mean }) }),
+      ("recall", { Self.number($0.sparseRecall) }), ("attention_error", { Self.number($0.sparseError) }),
       ("command", \.command),
     ]
   }
