@@ -12,6 +12,7 @@ cannot be more exact than that.
 """
 
 import argparse
+import random
 import time
 
 import torch
@@ -127,6 +128,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", nargs="+", required=True, help="data sets written by clips.py")
     parser.add_argument("--out", required=True)
+    parser.add_argument("--start", help="judge to go on from")
     parser.add_argument("--steps", type=int, default=2800)
     parser.add_argument("--batch", type=int, default=48)
     parser.add_argument("--lr", type=float, default=4e-3)
@@ -137,19 +139,21 @@ def main():
     if args.threads:
         torch.set_num_threads(args.threads)
     torch.manual_seed(0)
+    random.seed(0)
     sets = [torch.load(path, mmap=True) for path in args.data]
-    judge = ClipJudge().to(args.device, memory_format=torch.channels_last)
+    judge = load(args.start).train() if args.start else ClipJudge()
+    judge = judge.to(args.device, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(judge.parameters(), args.lr, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, args.lr, args.steps, pct_start=0.1)
     began, total = time.time(), 0.0
     for step in range(1, args.steps + 1):
         models.wait_while_paused()
-        number = step % len(sets)
+        number = random.choices(range(len(sets)), [len(data["clips"]) for data in sets])[0]
         data, first = sets[number], args.held if number == 0 else 0
         pick = torch.randint(first, len(data["clips"]), (args.batch,)).tolist()
         frames = shown(torch.stack([data["clips"][i] for i in pick]).to(args.device).float() / 255)
         truths = [data["attributes"][i] for i in pick]
-        if step % 2:
+        if random.random() < 0.5:
             frames, truths = frames.flip(-1), [clips.mirror(truth) for truth in truths]
         frames = blemish(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
         with models.autocast(args.device):
