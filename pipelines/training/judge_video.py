@@ -2,6 +2,7 @@
 
     python clips.py --count 2048 --size 64 --seed j --held-out --out data/clips-j.pt
     python judge_video.py --data data/clips-j.pt data/clips-a.pt data/clips-b.pt --out runs/judge-video.pt
+    python judge_video.py --data data/clips-j.pt --mean runs/judge-b.pt runs/judge-c.pt --out runs/judge-video.pt
 
 It looks at nine frames of 64 x 64 pixels and, for each cell of a 16 x 16 map, says whether a thing is centred
 there half-way through the clip and its shape, colour, size and motion; it also names floor, background and camera
@@ -124,11 +125,21 @@ def load(path):
     return judge.eval()
 
 
+def mean(paths):
+    """The judge whose weights are the mean of those of others, one of which went on from another."""
+    states = [load(path).state_dict() for path in paths]
+    judge = ClipJudge()
+    judge.load_state_dict({name: sum(state[name] for state in states) / len(states) if value.is_floating_point() else value
+                           for name, value in states[0].items()})
+    return judge
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", nargs="+", required=True, help="data sets written by clips.py")
     parser.add_argument("--out", required=True)
     parser.add_argument("--start", help="judge to go on from")
+    parser.add_argument("--mean", nargs="+", help="judges of one descent: writes the mean of their weights, trains nothing")
     parser.add_argument("--steps", type=int, default=2800)
     parser.add_argument("--batch", type=int, default=48)
     parser.add_argument("--lr", type=float, default=4e-3)
@@ -141,10 +152,12 @@ def main():
     torch.manual_seed(0)
     random.seed(0)
     sets = [torch.load(path, mmap=True) for path in args.data]
-    judge = load(args.start).train() if args.start else ClipJudge()
+    if args.mean:
+        args.steps = 0
+    judge = mean(args.mean) if args.mean else load(args.start).train() if args.start else ClipJudge()
     judge = judge.to(args.device, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(judge.parameters(), args.lr, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, args.lr, args.steps, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, args.lr, max(args.steps, 1), pct_start=0.1)
     began, total = time.time(), 0.0
     for step in range(1, args.steps + 1):
         models.wait_while_paused()
