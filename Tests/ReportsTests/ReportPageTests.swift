@@ -50,6 +50,20 @@ import Testing
     #expect(Array(film.pixels.suffix(last.pixels.count)) == last.pixels)
   }
 
+  @Test func plansWithTwoNamesAreNamed() throws {
+    var results = SyntheticSweep().results
+    #expect(try !ReportPage(results, bootstrap: Self.quick).html().contains("one plan under two names"))
+    let radial = results.cells.filter { $0.variant.family == "radial" && $0.variant.targetDensity == 0.2 }
+    for index in results.cells.indices
+    where results.cells[index].variant.family == "sliding-tile" && results.cells[index].variant.targetDensity == 0.2 {
+      let cell = results.cells[index]
+      results.cells[index].metrics = try #require(radial.first { $0.prompt == cell.prompt && $0.seed == cell.seed })
+        .metrics
+    }
+    let page = PageChecks(try ReportPage(results, bootstrap: Self.quick).html())
+    #expect(page.text.contains("one plan under two names: sliding-tile 0.20 and radial 0.20."))
+  }
+
   @Test func hostileTextStaysText() throws {
     var sweep = SyntheticSweep()
     let hostile = "</script><script>alert(1)</script> \"quotes\" & 'more' <b onload=x> 日本語 \u{202e}rtl \u{0}\r\n$(rm)"

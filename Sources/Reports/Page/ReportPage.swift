@@ -58,10 +58,27 @@ public struct ReportPage: Sendable {
       Markup.paragraph(
         "Means over prompts with \(NumberText.percent(analysis.bootstrap.confidence)) bootstrap intervals. "
           + "\"Ahead\" is a paired difference whose interval lies on one side of 0; differences are not corrected for "
-          + "their number.", class: "note")
+          + "their number. Density is of the calls that a plan made sparse; with dense steps and layers a run keeps more "
+          + "(\"Run\" in the table of all variants).", class: "note")
+      if let twins { twins }
       Markup("h3") { "What was run" }
       facts
     }
+  }
+
+  /// Variants whose results cannot be told apart by any metric: the same plan under two names.
+  private var twins: Markup? {
+    let shown = analysis.measured.filter { !analysis.variants[$0].metrics.isEmpty }
+    let groups = Dictionary(grouping: shown) { index in
+      analysis.cells[index].map { cell in [cell.prompt, "\(cell.seed)", "\(cell.metrics.sorted { $0.key < $1.key })"] }
+        .sorted { $0.lexicographicallyPrecedes($1) }
+    }
+    let names = groups.values.filter { $0.count > 1 }.map { group in
+      NumberText.list(group.sorted().map { analysis.variants[$0].name })
+    }
+    guard !names.isEmpty else { return nil }
+    return Markup.paragraph(
+      "The same in every cell, so one plan under two names: \(names.sorted().joined(separator: "; ")).", class: "note")
   }
 
   private var controls: Markup {
