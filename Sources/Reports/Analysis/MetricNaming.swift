@@ -71,12 +71,13 @@ struct Setting: Sendable, Hashable {
     (kvCompression, denseSteps, denseLayers) = (variant.kvCompression, variant.denseSteps, variant.denseLayers)
   }
 
-  /// What tells it from others: only what is not the same in all of them. Empty for a single one.
+  /// What tells it from others: only what is not the same in all of them, those aside that leave it to the method.
+  /// Empty for a single one.
   func label(among all: [Setting]) -> String {
-    func differs<Value: Hashable>(_ part: (Setting) -> Value) -> Bool { Set(all.map(part)).count > 1 }
+    func differs<Value: Hashable>(_ part: (Setting) -> Value?) -> Bool { Set(all.compactMap(part)).count > 1 }
     var words: [String] = []
     if differs(\.dtype) { words.append(dtype) }
-    if differs(\.scheduler) { words.append(scheduler ?? "folder's scheduler") }
+    if differs({ $0.scheduler ?? "" }) { words.append(scheduler ?? "folder's scheduler") }
     if differs(\.steps) { words.append(NumberText.count(steps, "step")) }
     if differs(\.kvCompression) { words.append("KV compression \(kvCompression ?? "as trained")") }
     if differs(\.denseSteps) {
