@@ -152,7 +152,7 @@ def main():
     parser.add_argument("--build", default=os.path.join(HERE, "../.build/release"))
     parser.add_argument("--peers", nargs="*", default=["torch:bfloat16", "openvino:bfloat16", "openvino:int8"],
                         help="engine:dtype, for transformers")
-    parser.add_argument("--report", help="JSON file to write")
+    parser.add_argument("--report", help="JSON file to write, after every round")
     args = parser.parse_args()
     args.peers = [tuple(peer.split(":")) for peer in args.peers]
     peers, report = Peers(args.threads), {}
@@ -164,8 +164,11 @@ def main():
                 if round_number:  # the first warms up
                     seconds.setdefault(name, []).append(took)
             print(f"{row}: round {round_number} of {args.rounds}", file=sys.stderr, flush=True)
+            report[row] = seconds
+            if args.report:
+                with open(args.report, "w") as file:
+                    json.dump(report, file, indent=1)
         peers.ask({"forget": True})
-        report[row] = seconds
         medians = {name: statistics.median(values) for name, values in seconds.items()}
         rivals = [name for name in medians if not name.startswith("Tessera")]
         print(f"\n{row}\n| | seconds | " + " | ".join(f"x {name}" for name in rivals) + " |\n|---|---|" + "--:|" * len(rivals))
@@ -173,9 +176,6 @@ def main():
             cells = [f"{medians[rival] / median:.2f}" for rival in rivals]
             print(f"| {name} | {median:.3f} ({min(seconds[name]):.3f} - {max(seconds[name]):.3f}) | " + " | ".join(cells) + " |")
         sys.stdout.flush()
-        if args.report:
-            with open(args.report, "w") as file:
-                json.dump(report, file, indent=1)
 
 
 if __name__ == "__main__":
