@@ -8,6 +8,7 @@
 //   values  fp32 [chunk][16 keys][w]     bf16 [chunk][8 pairs of keys][w]
 // where values come in chunks of w = 32 channels, the last one 16 if that covers what is left.
 #include "attention_parts.h"
+#include "transpose.h"
 
 size_t tk_attention_key_panel(size_t size, int bf16) { return bf16 ? rounded(size, 2) / 2 * KEYS : size * KEYS; }
 size_t tk_attention_value_panel(size_t size, int bf16) { return rounded(size, 16) * (bf16 ? KEYS / 2 : KEYS); }
@@ -135,7 +136,6 @@ TK_INLINE void sums_plain(int bf16, size_t panels, const uint32_t *list, size_t 
 // ---- AVX-512
 
 #if TK_X86
-#define FULL_UNROLL _Pragma("clang loop unroll(full)")
 #define WIDE TK_INLINE TK_TARGET_AVX512
 #define WIDE_BF16 TK_INLINE TK_TARGET_BF16
 
@@ -245,38 +245,13 @@ WIDE_BF16 void sums_bf16_wide(const int halves, size_t panels, const uint32_t *l
             __m512bh value = (__m512bh)_mm512_set1_epi32(pair);, _mm512_dpbf16_ps)
 }
 
-// 16 x 16 values of 32 bits, transposed: out[c][j] = rows[j][c].
-WIDE void transpose16(const __m512i *in, uint32_t *out) {
-  __m512i a[16], b[16];
-  FULL_UNROLL for (int i = 0; i < 8; i++) {
-    a[2 * i] = _mm512_unpacklo_epi32(in[2 * i], in[2 * i + 1]);
-    a[2 * i + 1] = _mm512_unpackhi_epi32(in[2 * i], in[2 * i + 1]);
-  }
-  FULL_UNROLL for (int i = 0; i < 4; i++) {
-    b[4 * i] = _mm512_unpacklo_epi64(a[4 * i], a[4 * i + 2]);
-    b[4 * i + 1] = _mm512_unpackhi_epi64(a[4 * i], a[4 * i + 2]);
-    b[4 * i + 2] = _mm512_unpacklo_epi64(a[4 * i + 1], a[4 * i + 3]);
-    b[4 * i + 3] = _mm512_unpackhi_epi64(a[4 * i + 1], a[4 * i + 3]);
-  }
-  // b[4 g + c] holds columns c, c + 4, c + 8, c + 12 of rows 4 g ... 4 g + 3, one a quarter.
-  FULL_UNROLL for (int c = 0; c < 4; c++) {
-    __m512i low = _mm512_shuffle_i32x4(b[c], b[4 + c], 0x44), high = _mm512_shuffle_i32x4(b[c], b[4 + c], 0xee);
-    __m512i low2 = _mm512_shuffle_i32x4(b[8 + c], b[12 + c], 0x44);
-    __m512i high2 = _mm512_shuffle_i32x4(b[8 + c], b[12 + c], 0xee);
-    _mm512_storeu_si512(out + c * KEYS, _mm512_shuffle_i32x4(low, low2, 0x88));
-    _mm512_storeu_si512(out + (c + 4) * KEYS, _mm512_shuffle_i32x4(low, low2, 0xdd));
-    _mm512_storeu_si512(out + (c + 8) * KEYS, _mm512_shuffle_i32x4(high, high2, 0x88));
-    _mm512_storeu_si512(out + (c + 12) * KEYS, _mm512_shuffle_i32x4(high, high2, 0xdd));
-  }
-}
-
 TK_TARGET_AVX512 static void pack_keys_f32_wide(size_t count, size_t size, const float *const *rows, float *out) {
   size_t c = 0;
   for (; c + 16 <= size; c += 16) {
     __m512i in[16];
     FULL_UNROLL for (int j = 0; j < 16; j++)
       in[j] = (size_t)j < count ? _mm512_loadu_si512(rows[j] + c) : _mm512_setzero_si512();
-    transpose16(in, (uint32_t *)(out + c * KEYS));
+    transpose16(in, (uint32_t *)(out + c * KEYS), KEYS);
   }
   for (; c < size; c++)
     for (size_t j = 0; j < KEYS; j++) out[c * KEYS + j] = j < count ? rows[j][c] : 0;
@@ -289,7 +264,7 @@ TK_TARGET_BF16 static void pack_keys_bf16_wide(size_t count, size_t size, const 
       in[j] = (size_t)j < count
                   ? (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(rows[j] + c + 16), _mm512_loadu_ps(rows[j] + c))
                   : _mm512_setzero_si512();
-    transpose16(in, out + c / 2 * KEYS);
+    transpose16(in, out + c / 2 * KEYS, KEYS);
   }
   for (; c < size; c += 2)
     for (size_t j = 0; j < KEYS; j++)

@@ -210,7 +210,6 @@ TK_INLINE void sums_plain(size_t panels, const uint32_t *list, size_t stride, co
 // ---- AVX-512 with VNNI
 
 #if TK_X86
-#define FULL_UNROLL _Pragma("clang loop unroll(full)")
 #define WIDE TK_INLINE TK_TARGET_VNNI
 
 // 8 queries against one or two panels.

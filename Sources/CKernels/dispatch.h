@@ -17,6 +17,7 @@
 int tk_has_int8(void);
 
 #define TK_INLINE static inline __attribute__((always_inline))
+#define FULL_UNROLL _Pragma("clang loop unroll(full)")
 
 // Defines NAME, which runs the always-inlined NAME##_body compiled for this processor; LINKAGE is empty or static.
 #define TK_DISPATCH(NAME, PARAMETERS, ARGUMENTS) TK_DISPATCH_AS(, NAME, PARAMETERS, ARGUMENTS)

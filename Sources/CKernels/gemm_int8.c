@@ -2,33 +2,6 @@
 // exact, so every code path gives the same integers.
 #include "integers.h"
 
-void tk_pack_int8(size_t panel, size_t n, size_t k, const float *w, size_t ldw, uint32_t *packed, float *scales,
-                  int32_t *offsets) {
-  size_t quads = (k + 3) / 4;
-  uint32_t *out = packed + panel * TK_PANEL * quads;
-  for (size_t j = 0; j < TK_PANEL; j++) {
-    size_t row = panel * TK_PANEL + j;
-    if (row >= n) {
-      for (size_t i = 0; i < quads; i++) out[i * TK_PANEL + j] = 0;
-      continue;
-    }
-    const float *values = w + row * ldw;
-    float largest = largest_of(k, values), inverse = steps_of(largest);
-    int32_t sum = 0;
-    for (size_t i = 0; i < quads; i++) {
-      uint32_t quad = 0;
-      for (size_t byte = 0; byte < 4 && 4 * i + byte < k; byte++) {
-        int32_t q = whole(values[4 * i + byte], inverse);
-        sum += q;
-        quad |= (uint32_t)(uint8_t)(int8_t)q << 8 * byte;
-      }
-      out[i * TK_PANEL + j] = quad;
-    }
-    scales[row] = largest / 127;
-    offsets[row] = ZERO * sum;
-  }
-}
-
 TK_INLINE void tk_rows_to_int8_body(size_t m, size_t k, const float *x, size_t ldx, uint8_t *y, size_t ldy,
                                     float *scales) {
   for (size_t i = 0; i < m; i++) {
@@ -61,48 +34,58 @@ TK_INLINE void plain_int8(size_t rows, size_t quads, const uint8_t *a, size_t ld
 }
 
 #if TK_X86
-#define FULL_UNROLL _Pragma("clang loop unroll(full)")
 
-TK_INLINE TK_TARGET_VNNI void wide_int8(const int rows, size_t quads, const uint8_t *a, size_t lda, const uint32_t *b,
-                                        int32_t *sums) {
-  __m512i s[8][2];
-  FULL_UNROLL for (int i = 0; i < rows; i++) s[i][0] = s[i][1] = _mm512_setzero_si512();
+TK_INLINE TK_TARGET_VNNI void wide_int8(const int rows, const int vectors, size_t quads, const uint8_t *a, size_t lda,
+                                        const uint32_t *b, int32_t *sums) {
+  __m512i s[8][3];
+  FULL_UNROLL for (int i = 0; i < rows; i++)
+    FULL_UNROLL for (int j = 0; j < vectors; j++) s[i][j] = _mm512_setzero_si512();
   for (size_t l = 0; l < quads; l++) {
-    __m512i b0 = _mm512_loadu_si512(b + l * TK_PANEL), b1 = _mm512_loadu_si512(b + l * TK_PANEL + 16);
+    __m512i w[3];
+    FULL_UNROLL for (int j = 0; j < vectors; j++) w[j] = _mm512_loadu_si512(b + l * TK_PANEL + 16 * j);
     FULL_UNROLL for (int i = 0; i < rows; i++) {
       int quad;
       memcpy(&quad, a + i * lda + 4 * l, 4);
       __m512i value = _mm512_set1_epi32(quad);
-      s[i][0] = _mm512_dpbusd_epi32(s[i][0], value, b0);
-      s[i][1] = _mm512_dpbusd_epi32(s[i][1], value, b1);
+      FULL_UNROLL for (int j = 0; j < vectors; j++) s[i][j] = _mm512_dpbusd_epi32(s[i][j], value, w[j]);
     }
   }
-  FULL_UNROLL for (int i = 0; i < rows; i++) {
-    _mm512_storeu_si512(sums + i * TK_PANEL, s[i][0]);
-    _mm512_storeu_si512(sums + i * TK_PANEL + 16, s[i][1]);
-  }
+  FULL_UNROLL for (int i = 0; i < rows; i++)
+    FULL_UNROLL for (int j = 0; j < vectors; j++) _mm512_storeu_si512(sums + i * TK_PANEL + 16 * j, s[i][j]);
 }
 
-TK_TARGET_VNNI static void rows_int8_vnni(size_t rows, size_t quads, const uint8_t *a, size_t lda, const uint32_t *b,
-                                          int32_t *sums) {
-  switch (rows) {
-  case 1: wide_int8(1, quads, a, lda, b, sums); break;
-  case 2: wide_int8(2, quads, a, lda, b, sums); break;
-  case 3: wide_int8(3, quads, a, lda, b, sums); break;
-  case 4: wide_int8(4, quads, a, lda, b, sums); break;
-  case 5: wide_int8(5, quads, a, lda, b, sums); break;
-  case 6: wide_int8(6, quads, a, lda, b, sums); break;
-  case 7: wide_int8(7, quads, a, lda, b, sums); break;
-  default: wide_int8(8, quads, a, lda, b, sums); break;
+#define ROWS_OF(VECTORS)                                                                                               \
+  TK_TARGET_VNNI static void rows_int8_vnni_##VECTORS(size_t rows, size_t quads, const uint8_t *a, size_t lda,         \
+                                                      const uint32_t *b, int32_t *sums) {                              \
+    switch (rows) {                                                                                                    \
+    case 1: wide_int8(1, VECTORS, quads, a, lda, b, sums); break;                                                      \
+    case 2: wide_int8(2, VECTORS, quads, a, lda, b, sums); break;                                                      \
+    case 3: wide_int8(3, VECTORS, quads, a, lda, b, sums); break;                                                      \
+    case 4: wide_int8(4, VECTORS, quads, a, lda, b, sums); break;                                                      \
+    case 5: wide_int8(5, VECTORS, quads, a, lda, b, sums); break;                                                      \
+    case 6: wide_int8(6, VECTORS, quads, a, lda, b, sums); break;                                                      \
+    case 7: wide_int8(7, VECTORS, quads, a, lda, b, sums); break;                                                      \
+    default: wide_int8(8, VECTORS, quads, a, lda, b, sums); break;                                                     \
+    }                                                                                                                  \
   }
+ROWS_OF(1)
+ROWS_OF(2)
+ROWS_OF(3)
+static void rows_int8_vnni(size_t rows, size_t n, size_t quads, const uint8_t *a, size_t lda, const uint32_t *b,
+                           int32_t *sums) {
+  if (n > 32) rows_int8_vnni_3(rows, quads, a, lda, b, sums);
+  else if (n > 16) rows_int8_vnni_2(rows, quads, a, lda, b, sums);
+  else rows_int8_vnni_1(rows, quads, a, lda, b, sums);
 }
-TK_TARGET_AVX2 static void rows_int8_avx2(size_t rows, size_t quads, const uint8_t *a, size_t lda, const uint32_t *b,
-                                          int32_t *sums) {
+TK_TARGET_AVX2 static void rows_int8_avx2(size_t rows, size_t n, size_t quads, const uint8_t *a, size_t lda,
+                                          const uint32_t *b, int32_t *sums) {
+  (void)n;
   plain_int8(rows, quads, a, lda, b, sums);
 }
 #endif
-static void rows_int8_portable(size_t rows, size_t quads, const uint8_t *a, size_t lda, const uint32_t *b,
+static void rows_int8_portable(size_t rows, size_t n, size_t quads, const uint8_t *a, size_t lda, const uint32_t *b,
                                int32_t *sums) {
+  (void)n;
   plain_int8(rows, quads, a, lda, b, sums);
 }
 
@@ -126,7 +109,7 @@ TK_DISPATCH_LOCAL(finish,
 void tk_gemm_int8(size_t m, size_t n, size_t quads, const uint8_t *a, size_t lda, const float *row_scales,
                   const uint32_t *packed, const float *scales, const int32_t *offsets, const float *bias, float *c,
                   size_t ldc) {
-  void (*kernel)(size_t, size_t, const uint8_t *, size_t, const uint32_t *, int32_t *) = rows_int8_portable;
+  void (*kernel)(size_t, size_t, size_t, const uint8_t *, size_t, const uint32_t *, int32_t *) = rows_int8_portable;
 #if TK_X86
   if (tk_has_int8()) kernel = rows_int8_vnni;
   else if (tk_cpu_level() >= TK_AVX2) kernel = rows_int8_avx2;
@@ -136,7 +119,7 @@ void tk_gemm_int8(size_t m, size_t n, size_t quads, const uint8_t *a, size_t lda
     size_t width = n - column < TK_PANEL ? n - column : TK_PANEL;
     for (size_t row = 0; row < m; row += 8) {
       size_t rows = m - row < 8 ? m - row : 8;
-      kernel(rows, quads, a + row * lda, lda, packed + column * quads, tile);
+      kernel(rows, width, quads, a + row * lda, lda, packed + column * quads, tile);
       finish(rows, width, tile, row_scales + row, scales + column, offsets + column, bias ? bias + column : 0,
              c + row * ldc + column, ldc);
     }

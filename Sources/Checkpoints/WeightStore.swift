@@ -13,6 +13,7 @@ public final class WeightStore: Sendable {
   public let metadata: [String: String]
   private let tensors: [String: StoredTensor]
   private let read = Mutex<Set<String>>([])
+  let fault = Mutex<CheckpointError?>(nil)
 
   /// Opens one safetensors file.
   public convenience init(file: URL) throws { try self.init(path: file.path, files: [file], index: nil) }

@@ -58,8 +58,7 @@ public struct MemoryEstimate: Sendable, Hashable {
       phases.append(
         Phase(
           name: "text", weightsBytes: stored.bytes,
-          peakBytes: whole(
-            Self.baseBytes + stored.streamedBytes(layers: encoder.layers, other) + activations),
+          peakBytes: whole(Self.baseBytes + encoder.streamedBytes(other) + activations),
           flops: predictions * encoder.flops(tokens: textTokens), precision: other))
     }
     let model = geometry.transformer
@@ -158,11 +157,6 @@ struct StoredWeights: Sendable, Hashable {
   func preparedBytes(_ precision: Precision) -> Double {
     Double(matrixCount) * precision.bytes + 4 * Double(vectorCount)
   }
-
-  /// Prepared one layer at a time: that layer's file pages and its prepared copy.
-  func streamedBytes(layers: Int, _ precision: Precision) -> Double {
-    (Double(bytes - tableBytes) + preparedBytes(precision)) / Double(layers)
-  }
 }
 
 extension ModelGeometry.TextEncoder {
@@ -172,6 +166,12 @@ extension ModelGeometry.TextEncoder {
     let projections = 8 * tokens * width * inner, attention = 4 * tokens * tokens * inner
     let feedForward = (isGated ? 6 : 4) * tokens * width * Double(feedForwardSize)
     return Double(layers) * (projections + attention + feedForward)
+  }
+
+  /// What each thread holds of a matrix that stays in its file, in bytes: some outputs as stored, as Float32 and packed.
+  func streamedBytes(_ precision: Precision) -> Double {
+    let inputs = Double(max(hiddenSize, feedForwardSize, heads * headSize))
+    return Double(ThreadPool.shared.threads) * 48 * inputs * (4 + 4 + precision.bytes)
   }
 
   /// Activations alive at once, in bytes.

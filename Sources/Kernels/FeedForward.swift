@@ -15,7 +15,7 @@ public func feedForward(
   precondition(x.width == input.weight.inputs && hidden == output.weight.inputs, "feed-forward of \(x.shape)")
   precondition(residual.count == count * outputs, "feed-forward of \(x.shape) onto \(residual.shape)")
   // Whole rows, enough for a thread to reuse weights, few enough for many threads to have some.
-  let block = min(128, max(16, (count / 32 + 7) / 8 * 8))
+  let block = min(256, max(16, (count / 32 + 7) / 8 * 8))
   let branch = BranchEnd(residual, gate, output.weight)
   return residual.writing(residual.shape) { residual, result in
     withOptional(gate) { gate in
@@ -43,7 +43,7 @@ public func feedForward(
 private struct HiddenRows {
   let count: Int, width: Int, precision: Precision
   /// Outputs computed at a time.
-  private static let columns = 512
+  private static let columns = 8 * Door.panel
 
   init(_ count: Int, _ width: Int, _ precision: Precision) {
     (self.count, self.width, self.precision) = (count, width, precision)

@@ -83,18 +83,21 @@ private func product(
   return result
 }
 
-/// Cuts a product into panels of fixed size, whole rows of panels first.
+/// Cuts a product into panels: whole columns of panels first, so that weights are read from memory once.
 private func forEachPanel(
   of x: PreparedRows, _ weight: PreparedMatrix, _ bias: Tensor?, _ body: (ProductPanel, OperandRows, Input?) -> Void
 ) {
   let m = x.count, n = weight.outputs
   precondition(x.width == weight.inputs, "linear: input \(x.shape) for a weight [\(n), \(weight.inputs)]")
   precondition(bias == nil || bias!.count == n, "linear: bias \(bias!.shape) for \(n) outputs")
-  let height = 128, width = 512, across = (n + width - 1) / width
+  // What is packed on the way is packed for many rows, and is to fit a core's cache.
+  let most = weight.isStreamed ? 1024 : 256, width = (weight.isStreamed ? 1 : 8) * Door.panel
+  let down = max(1, (m + most - 1) / most), height = ((m + down - 1) / down + 7) / 8 * 8
+  let across = (n + width - 1) / width
   x.withRows { rows in
     withOptional(bias) { bias in
-      ThreadPool.shared.forEach((m + height - 1) / height * across) { item in
-        let row = item / across * height, column = item % across * width
+      ThreadPool.shared.forEach(down * across) { item in
+        let row = min(item % down * height, m), column = item / down * width
         body(ProductPanel(rows: row..<min(row + height, m), columns: column..<min(column + width, n)), rows, bias)
       }
     }

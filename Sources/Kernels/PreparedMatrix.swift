@@ -1,17 +1,21 @@
 import Tensors
 
-/// The right-hand side of a product `x W^T`, packed once for the micro-kernels: `W` is `[outputs, inputs]` as checkpoints
-/// store it.
+/// The right-hand side of a product `x W^T`, in the micro-kernels' order: `W` is `[outputs, inputs]` as checkpoints store
+/// it. Packed once; or, where a matrix is used once or twice only, left in its file and packed a few outputs at a time in
+/// the caches of the thread that multiplies by them.
 public struct PreparedMatrix: Sendable {
   enum Storage: Sendable {
     case float32(PackedBuffer<Float>)
     case bfloat16(PackedBuffer<UInt32>)
     case int8(PackedIntegers)
+    case streamed(StreamedMatrix)
   }
   public let outputs: Int
   public let inputs: Int
   public let precision: Precision
   let storage: Storage
+
+  var isStreamed: Bool { if case .streamed = storage { true } else { false } }
 
   /// Prepares a stored `[outputs, inputs]` matrix. Trailing extents (of a 1 x 1 or patch convolution) count as inputs.
   public init(_ stored: StoredTensor, precision: Precision) {
@@ -20,41 +24,63 @@ public struct PreparedMatrix: Sendable {
       self.init(stored.floats().reshaped(outputs, inputs), precision: precision)
       return
     }
-    let packed = stored.withBytes { bytes in
-      let bits = bytes.baseAddress!.assumingMemoryBound(to: UInt16.self)
-      return pack(outputs, (inputs + 1) / 2) { Door.packBF16($0, outputs, inputs, bits: bits, inputs, into: $1) }
+    self = stored.withBytes {
+      PreparedMatrix(bits: $0.baseAddress!.assumingMemoryBound(to: UInt16.self), outputs, inputs, parallel: true)
     }
-    self.init(outputs: outputs, inputs: inputs, precision: precision, storage: .bfloat16(packed))
+  }
+
+  /// Leaves a stored `[outputs, inputs]` matrix in its file.
+  /// - Parameter onFault: called from any thread when a part of it turns out not to be what can be multiplied by; what was
+  ///   computed with it is of no use.
+  public init(streaming stored: StoredTensor, precision: Precision, onFault: @escaping StreamedMatrix.FaultHandler) {
+    self.init(
+      outputs: stored.shape[0], inputs: stored.shape.dropFirst().reduce(1, *), precision: precision,
+      storage: .streamed(StreamedMatrix(stored, onFault)))
+  }
+
+  /// Prepares a matrix `[outputs, inputs]` held in memory.
+  public init(_ matrix: Tensor, precision: Precision) {
+    precondition(matrix.shape.count == 2, "a matrix has two axes, found \(matrix.shape)")
+    self = matrix.withFloats {
+      PreparedMatrix($0.baseAddress!, matrix.shape[0], matrix.shape[1], precision, parallel: true)
+    }
   }
 
   private init(outputs: Int, inputs: Int, precision: Precision, storage: Storage) {
     (self.outputs, self.inputs, self.precision, self.storage) = (outputs, inputs, precision, storage)
   }
 
-  /// Prepares a matrix `[outputs, inputs]` held in memory.
-  public init(_ matrix: Tensor, precision: Precision) {
-    precondition(matrix.shape.count == 2, "a matrix has two axes, found \(matrix.shape)")
-    let outputs = matrix.shape[0], inputs = matrix.shape[1]
-    let storage = matrix.withFloats { values -> Storage in
+  init(_ w: Input, _ outputs: Int, _ inputs: Int, _ precision: Precision, parallel: Bool) {
+    let storage: Storage =
       switch precision {
-      case .float32:
-        .float32(pack(outputs, inputs) { Door.pack($0, outputs, inputs, values.baseAddress!, inputs, into: $1) })
+      case .float32: .float32(pack(outputs, inputs, parallel) { Door.pack($0, outputs, inputs, w, inputs, into: $1) })
       case .bfloat16:
-        .bfloat16(
-          pack(outputs, (inputs + 1) / 2) { Door.packBF16($0, outputs, inputs, values.baseAddress!, inputs, into: $1) })
-      case .int8: .int8(PackedIntegers(outputs, inputs, values.baseAddress!))
+        .bfloat16(pack(outputs, (inputs + 1) / 2, parallel) { Door.packBF16($0, outputs, inputs, w, inputs, into: $1) })
+      case .int8: .int8(PackedIntegers(outputs, inputs, w, parallel))
       }
-    }
     self.init(outputs: outputs, inputs: inputs, precision: precision, storage: storage)
+  }
+
+  init(bits: UnsafePointer<UInt16>, _ outputs: Int, _ inputs: Int, parallel: Bool) {
+    let packed = pack(outputs, (inputs + 1) / 2, parallel) {
+      Door.packBF16($0, outputs, inputs, bits: bits, inputs, into: $1)
+    }
+    self.init(outputs: outputs, inputs: inputs, precision: .bfloat16, storage: .bfloat16(packed))
   }
 }
 
-/// Packs all panels of a matrix, `depth` elements deep.
+/// Packs all panels of a matrix, `depth` elements deep, on all threads or on this one.
 func pack<T: BitwiseCopyable>(
-  _ outputs: Int, _ depth: Int, _ body: (_ panel: Int, _ packed: UnsafeMutablePointer<T>) -> Void
+  _ outputs: Int, _ depth: Int, _ parallel: Bool = true,
+  _ body: (_ panel: Int, _ packed: UnsafeMutablePointer<T>) -> Void
 ) -> PackedBuffer<T> {
   let buffer = PackedBuffer<T>(count: Door.packedCount(outputs: outputs, rounded: depth))
-  ThreadPool.shared.forEach((outputs + Door.panel - 1) / Door.panel) { body($0, buffer.pointer) }
+  let panels = (outputs + Door.panel - 1) / Door.panel
+  if parallel {
+    ThreadPool.shared.forEach(panels) { body($0, buffer.pointer) }
+  } else {
+    for panel in 0..<panels { body(panel, buffer.pointer) }
+  }
   return buffer
 }
 
@@ -64,9 +90,9 @@ final class PackedIntegers: Sendable {
   let scales: PackedBuffer<Float>
   let offsets: PackedBuffer<Int32>
 
-  init(_ outputs: Int, _ inputs: Int, _ weights: Input) {
+  init(_ outputs: Int, _ inputs: Int, _ weights: Input, _ parallel: Bool) {
     let scales = PackedBuffer<Float>(count: outputs), offsets = PackedBuffer<Int32>(count: outputs)
-    words = pack(outputs, (inputs + 3) / 4) {
+    words = pack(outputs, (inputs + 3) / 4, parallel) {
       Door.packInt8($0, outputs, inputs, weights, inputs, into: $1, scales: scales.pointer, offsets: offsets.pointer)
     }
     (self.scales, self.offsets) = (scales, offsets)

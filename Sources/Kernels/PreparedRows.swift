@@ -149,7 +149,7 @@ enum OperandRows {
     }
   }
 
-  /// Some rows times some of a matrix's outputs, plus the bias; `columns` begin at a whole panel.
+  /// Some rows times some of a matrix's outputs, plus the bias; `columns` of a packed matrix begin at a whole panel.
   /// - Parameter c: where the first row's first result goes; rows of results lie `ldc` apart.
   func multiply(
     _ rows: Range<Int>, _ weight: PreparedMatrix, _ columns: Range<Int>, bias: Input?, _ c: Output, ldc: Int
@@ -169,6 +169,9 @@ enum OperandRows {
         rows.count, columns.count, stride / 4, x + rows.lowerBound * stride, lda: stride,
         rowScales: scales + rows.lowerBound, packed.words.pointer + column * (stride / 4),
         scales: packed.scales.pointer + column, offsets: packed.offsets.pointer + column, bias: bias, c, ldc: ldc)
+    case (_, .streamed(let matrix)):
+      multiply(
+        rows, matrix.packed(columns, weight.precision), 0..<columns.count, bias: bias, c, ldc: ldc)
     default: preconditionFailure("rows and weight of a product differ in type: \(weight.precision) weights")
     }
   }

@@ -9,7 +9,11 @@ public struct Linear: Sendable {
 
   /// - Parameter bias: whether the checkpoint has a bias.
   public init(_ weights: WeightScope, _ inputs: Int, _ outputs: Int, bias: Bool = true) throws {
-    weight = PreparedMatrix(try weights.stored("weight", [outputs, inputs]), precision: weights.precision)
+    let stored = try weights.stored("weight", [outputs, inputs], isChecked: !weights.isStreamed)
+    weight =
+      weights.isStreamed
+      ? PreparedMatrix(streaming: stored, precision: weights.precision) { weights.report("weight", $0 == .notFinite) }
+      : PreparedMatrix(stored, precision: weights.precision)
     self.bias = bias ? try weights.tensor("bias", outputs) : nil
   }
 
@@ -32,7 +36,9 @@ public struct Linear: Sendable {
   }
 
   /// The same for rows that several layers share.
-  public func callAsFunction(_ x: PreparedRows) -> Tensor { linear(x, weight, bias: bias) }
+  public func callAsFunction(_ x: PreparedRows, _ activation: Activation? = nil) -> Tensor {
+    linear(x, weight, bias: bias, activation: activation)
+  }
 
   /// `[B, N, inputs]` to heads `[B, h, N, d]`.
   public func callAsFunction(_ x: PreparedRows, heads: Int) -> Tensor {

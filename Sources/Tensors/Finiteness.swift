@@ -8,25 +8,45 @@ func isEachFinite(_ bytes: UnsafeRawBufferPointer, _ type: ScalarType) -> Bool {
     guard isFinite.load(ordering: .relaxed) else { return }
     let range = index * block * type.size..<min((index + 1) * block, count) * type.size
     let part = UnsafeRawBufferPointer(rebasing: bytes[range])
-    let isPartFinite =
-      switch type {
-      case .float64: largest(part, UInt64.self, mask: 0x7fff_ffff_ffff_ffff) <= 0x47ef_ffff_e000_0000
-      case .float32: largest(part, UInt32.self, mask: 0x7fff_ffff) < 0x7f80_0000
-      case .float16: largest(part, UInt16.self, mask: 0x7fff) < 0x7c00
-      case .bfloat16: largest(part, UInt16.self, mask: 0x7fff) < 0x7f80
-      case .int64, .int32, .int16, .int8, .uint8, .bool: true
-      }
-    if !isPartFinite { isFinite.store(false, ordering: .relaxed) }
+    if !type.isEachFinite(part) { isFinite.store(false, ordering: .relaxed) }
   }
   return isFinite.load(ordering: .relaxed)
 }
 
-/// The largest magnitude as bits: of IEEE numbers, in the order of their values, NaN last.
-@inline(__always)
-private func largest<Word: FixedWidthInteger>(_ bytes: UnsafeRawBufferPointer, _: Word.Type, mask: Word) -> Word {
-  var result: Word = 0
-  for start in stride(from: 0, to: bytes.count, by: MemoryLayout<Word>.size) {
-    result = max(result, bytes.loadUnaligned(fromByteOffset: start, as: Word.self) & mask)
+extension ScalarType {
+  /// The same, on this thread.
+  public func isEachFinite(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    switch self {
+    case .float64: isEachBelow(0x47ef_ffff_e000_0001 as UInt64, bytes)
+    case .float32: isEachBelow(0x7f80_0000 as UInt32, bytes)
+    case .float16: isEachBelow(0x7c00 as UInt16, bytes)
+    case .bfloat16: isEachBelow(0x7f80 as UInt16, bytes)
+    case .int64, .int32, .int16, .int8, .uint8, .bool: true
+    }
   }
-  return result
+}
+
+/// Whether all magnitudes are below a limit: as bits, which IEEE numbers' are in the order of their values, NaN last.
+/// What is missing to the sign's bit is added to each, and those that reach it are caught; several at a time, in one
+/// 64-bit word, since none carries further.
+@inline(__always)
+private func isEachBelow<Word: FixedWidthInteger & UnsignedInteger>(_ limit: Word, _ bytes: UnsafeRawBufferPointer)
+  -> Bool
+{
+  let size = MemoryLayout<Word>.size, sign = Word(1) << (Word.bitWidth - 1), missing = sign - limit
+  func repeated(_ word: Word) -> UInt64 {
+    (0..<8 / size).reduce(0) { sum, place in sum | UInt64(word) << (UInt64(place) * UInt64(Word.bitWidth)) }
+  }
+  let magnitudes = repeated(sign - 1), addends = repeated(missing), signs = repeated(sign)
+  let words = bytes.count / 8
+  var reached: UInt64 = 0
+  guard let base = bytes.baseAddress else { return true }
+  for index in 0..<words {
+    reached |= (base.loadUnaligned(fromByteOffset: 8 * index, as: UInt64.self) & magnitudes) &+ addends
+  }
+  var last: Word = 0
+  for start in stride(from: 8 * words, to: bytes.count, by: size) {
+    last |= (base.loadUnaligned(fromByteOffset: start, as: Word.self) & (sign - 1)) &+ missing
+  }
+  return reached & signs == 0 && last & sign == 0
 }

@@ -12,6 +12,7 @@ public final class MappedFile: @unchecked Sendable {
   /// Size in bytes when it was mapped.
   public let count: Int
   private let base: UnsafeMutableRawPointer
+  private let descriptor: Int32
 
   /// Why a file could not be mapped.
   public struct Failure: Error, CustomStringConvertible {
@@ -26,7 +27,8 @@ public final class MappedFile: @unchecked Sendable {
     guard descriptor >= 0 else {
       throw Failure(path: path, reason: String(cString: strerror(errno)), isMissing: errno == ENOENT)
     }
-    defer { close(descriptor) }
+    var isOpen = false
+    defer { if !isOpen { close(descriptor) } }
     var status = stat()
     guard fstat(descriptor, &status) == 0 else {
       throw Failure(path: path, reason: String(cString: strerror(errno)), isMissing: false)
@@ -35,23 +37,46 @@ public final class MappedFile: @unchecked Sendable {
       throw Failure(path: path, reason: "not a regular file", isMissing: false)
     }
     self.path = path
+    self.descriptor = descriptor
     count = Int(status.st_size)
     if count == 0 {
       base = UnsafeMutableRawPointer(bitPattern: 64)!
+      isOpen = true
       return
     }
     guard let mapped = mmap(nil, count, PROT_READ, MAP_PRIVATE, descriptor, 0), mapped != MAP_FAILED else {
       throw Failure(path: path, reason: "cannot map: " + String(cString: strerror(errno)), isMissing: false)
     }
     base = mapped
+    isOpen = true
   }
 
-  deinit { if count > 0 { munmap(base, count) } }
+  deinit {
+    if count > 0 { munmap(base, count) }
+    close(descriptor)
+  }
 
   /// The bytes in `range`, copied.
   public func bytes(_ range: Range<Int>) -> [UInt8] {
     precondition(range.lowerBound >= 0 && range.upperBound <= count)
     return Array(UnsafeRawBufferPointer(rebasing: buffer[range]))
+  }
+
+  /// Copies the bytes in `range` out of the file itself, so that no page of the map is touched. Cheaper than the map for
+  /// what is read once.
+  /// - Returns: whether all could be read.
+  public func read(_ range: Range<Int>, into out: UnsafeMutableRawPointer) -> Bool {
+    precondition(range.lowerBound >= 0 && range.upperBound <= count)
+    var done = 0
+    while done < range.count {
+      let got = pread(descriptor, out + done, range.count - done, off_t(range.lowerBound + done))
+      if got > 0 {
+        done += got
+      } else if got == 0 || errno != EINTR {
+        return false
+      }
+    }
+    return true
   }
 
   var buffer: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: count) }

@@ -40,18 +40,21 @@ public struct StoredTensor: Sendable {
     return result
   }
 
+  /// Some entries of the first axis, where they lie.
+  public func slice(_ entries: Range<Int>) -> StoredTensor {
+    precondition(entries.lowerBound >= 0 && entries.upperBound <= shape[0], "entries \(entries) of \(shape)")
+    let size = range.count / max(shape[0], 1), start = range.lowerBound
+    return StoredTensor(
+      type: type, shape: [entries.count] + shape.dropFirst(), file: file,
+      range: start + entries.lowerBound * size..<start + entries.upperBound * size)
+  }
+
   /// `true` when no value is infinite or NaN, in the file or as Float32.
   public var isFinite: Bool { withBytes { isEachFinite($0, type) } }
 
   /// Chosen entries of the first axis as Float32, without touching the rest: `[indices.count, ...]`.
   public func rows(_ indices: [Int]) -> Tensor {
-    let size = range.count / max(shape[0], 1)
-    let rows = indices.map { index in
-      precondition(index >= 0 && index < shape[0], "row \(index) of \(shape)")
-      let start = range.lowerBound + index * size
-      return StoredTensor(type: type, shape: [1] + shape.dropFirst(), file: file, range: start..<start + size).floats()
-    }
-    return Tensor.concatenated(rows, axis: 0)
+    Tensor.concatenated(indices.map { slice($0..<$0 + 1).floats() }, axis: 0)
   }
 
   /// Whether two stored tensors hold the same type, shape and bytes.
@@ -81,7 +84,8 @@ public struct StoredTensor: Sendable {
   public func discardPages() { file.discard(range) }
 }
 
-private func widen(
+/// Writes values as Float32, on this thread.
+public func widen(
   _ bytes: UnsafeRawBufferPointer, _ type: ScalarType, from start: Int, count: Int,
   into out: UnsafeMutablePointer<Float>
 ) {

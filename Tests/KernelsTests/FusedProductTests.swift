@@ -30,7 +30,7 @@ import Testing
   }
 
   @Test(arguments: Precision.allCases) func headsApartAndTogether(_ precision: Precision) {
-    // 522 outputs: heads of 174 cross the panels of 512.
+    // 522 outputs: heads of 174 cross the panels of 384.
     let (weight, bias) = layer(522, width, 6, precision)
     let apart = linear(PreparedRows(x, precision: precision), weight, bias: bias, heads: heads)
     #expect(apart == split(linear(x, weight, bias: bias)))
@@ -48,7 +48,7 @@ import Testing
   }
 
   @Test(arguments: Precision.allCases, [1, 75, 700]) func feedForwardInChunks(_ precision: Precision, _ tokens: Int) {
-    // 1,097 hidden values: two parts of 512 and one that is odd.
+    // 1,097 hidden values: two parts of 384 and one that is odd.
     let x = caseTensor([1, tokens, width], seed: 12), gate = gate.slice(0..<1)
     let (first, firstBias) = layer(1097, width, 13, precision), (second, secondBias) = layer(width, 1097, 15, precision)
     let whole = linear(linear(x, first, bias: firstBias, activation: .geluTanh), second, bias: secondBias)

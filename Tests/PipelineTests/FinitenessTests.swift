@@ -39,6 +39,31 @@ import Testing
     }
   }
 
+  /// Weights of text encoders are read while they are used.
+  @Test(arguments: [Float.nan, .infinity]) func weightsOfTextAreNamed(value: Float) throws {
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("finite-\(UUID().uuidString)")
+    defer { try? FileManager.default.removeItem(at: folder) }
+    try FileManager.default.copyItem(
+      at: PipelineParityTests.folder.appendingPathComponent("toy-pixart-sigma"), to: folder)
+    let name = "encoder.block.1.layer.1.DenseReluDense.wi_1.weight"
+    let file = folder.appendingPathComponent("text_encoder/model.safetensors")
+    let stored = try #require(try SafetensorsFile(file).tensors[name])
+    try #require(stored.type == .float32)
+    var bytes = try Data(contentsOf: file)
+    let end = stored.range.upperBound
+    bytes.replaceSubrange(end - 4..<end, with: withUnsafeBytes(of: value.bitPattern) { Data($0) })
+    try bytes.write(to: file)
+    var request = GenerationRequest(
+      width: 16, height: 16, steps: 1, guidanceScale: 1, seed: 5, maxSequenceLength: 16)
+    request.prompt = "a red ball"
+    let generator = try makeGenerator(PipelineFolder(path: folder.path), options: GeneratorOptions(threads: 1))
+    let error = #expect(throws: CheckpointError.self) { try generator.denoise(request) { _ in true } }
+    guard case .notFinite(name, _) = error else {
+      Issue.record("\(error.map { "\($0)" } ?? "nothing")")
+      return
+    }
+  }
+
   @Test func overflowIsNamedByLayerAndStep() throws {
     #expect(throws: PipelineError.notFinite(component: "transformer", layer: 1, step: 1)) {
       try denoise("transformer", "transformer_blocks.1.ff.net.2.weight", 3e38)

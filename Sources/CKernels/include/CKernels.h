@@ -3,13 +3,13 @@
 // calling thread only.
 //
 // Layouts are row-major. "Packed" matrices are the right-hand sides of products, W[N x K] (one row per output), cut
-// into panels of 32 outputs: panel p holds, for every k (fp32) or pair of k (bf16), 32 consecutive outputs. The last
+// into panels of 48 outputs: panel p holds, for every k (fp32) or pair of k (bf16), 48 consecutive outputs. The last
 // panel is padded with zeros.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
 
-enum { TK_PANEL = 32 };
+enum { TK_PANEL = 48 };
 
 /// Code paths, slowest first.
 typedef enum { TK_PORTABLE = 0, TK_AVX2 = 1, TK_AVX512 = 2, TK_AVX512_BF16 = 3 } tk_level;
@@ -24,7 +24,8 @@ const char *tk_level_name(tk_level level);
 int tk_physical_cores(void);
 
 // Packing. `values` is W[n x k] with row stride ldw.
-size_t tk_packed_count(size_t n, size_t k_rounded);
+/// 32-bit words of a packed matrix, with `words` to a row.
+size_t tk_packed_count(size_t n, size_t words);
 void tk_pack_f32(size_t panel, size_t n, size_t k, const float *w, size_t ldw, float *packed);
 /// The same for a matrix stored as its transpose, w[k x n] with row stride ldw.
 void tk_pack_transposed_f32(size_t panel, size_t n, size_t k, const float *w, size_t ldw, float *packed);

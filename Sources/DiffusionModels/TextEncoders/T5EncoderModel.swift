@@ -56,8 +56,8 @@ public struct T5Configuration: Decodable, Sendable {
   }
 }
 
-/// Turns token ids into embeddings. Weights are prepared, used and let go one layer at a time, so that an encoder of
-/// billions of parameters never exists twice.
+/// Turns token ids into embeddings. A layer's weights stay in the file and are read once for all sequences together, so
+/// that an encoder of billions of parameters never exists in memory.
 public struct T5EncoderModel {
   public static let className = "T5EncoderModel"
 
@@ -84,8 +84,8 @@ public struct T5EncoderModel {
     let encoder = weights["encoder"]
     let embedding =
       try weights.contains("shared.weight")
-      ? weights.stored("shared.weight", [config.vocabulary, config.width], isSparse: true)
-      : encoder.stored("embed_tokens.weight", [config.vocabulary, config.width], isSparse: true)
+      ? weights.stored("shared.weight", [config.vocabulary, config.width], isChecked: false)
+      : encoder.stored("embed_tokens.weight", [config.vocabulary, config.width], isChecked: false)
     encoder.skip("embed_tokens.weight")
     for id in sequences.joined() where id < 0 || id >= config.vocabulary {
       throw ModelError.invalid(
@@ -93,22 +93,24 @@ public struct T5EncoderModel {
         expected: "less than vocab_size \(config.vocabulary)"
       )
     }
-    var states = sequences.map { embedding.rows($0).reshaped(1, $0.count, config.width) }
-    let lengths = Set(sequences.map(\.count))
+    let lengths = sequences.map(\.count)
+    var states = embedding.rows(Array(sequences.joined())).reshaped(1, lengths.reduce(0, +), config.width)
     var biases: [Int: Tensor] = [:]
     for layer in 0..<config.layers {
       try progress(layer)
-      let scope = encoder["block"][layer]["layer"]
+      let scope = encoder["block"][layer]["layer"].streamed
       // T5 has the first layer's positions in all layers.
-      if layer == 0 || family == .umt5 { biases = try relativeBiases(lengths, layer: layer) }
+      if layer == 0 || family == .umt5 { biases = try relativeBiases(Set(lengths), layer: layer) }
       let attention = try T5SelfAttention(scope[0], config)
       let feedForward = try T5FeedForward(scope[1], config, activation, isGated: isGated)
-      states = states.map { feedForward(attention($0, bias: biases[$0.shape[1]]!)) }
-      for state in states { try checkFinite(state, layer: layer) }
+      states = feedForward(attention(states, lengths, biases))
+      try scope.verifyUsed()
+      try checkFinite(states, layer: layer)
       encoder["block"][layer].releasePages()
     }
     let norm = try RMSNorm(encoder["final_layer_norm"], config.width, epsilon: config.epsilon)
-    return states.map { norm($0) }
+    let normed = norm(states)
+    return zip(lengths, starts(of: lengths)).map { normed.narrowed(axis: 1, $1..<$1 + $0) }
   }
 
   /// A layer's learned bias by relative position: `[h, L, L]` for each length.
@@ -159,13 +161,25 @@ private struct T5SelfAttention {
     heads = config.heads
   }
 
-  /// `x`: `[1, L, D]`; `bias`: `[h, L, L]`.
-  func callAsFunction(_ x: Tensor, bias: Tensor) -> Tensor {
-    let y = norm(x)
-    let attended = denseAttention(
-      splitHeads(q(y), heads), splitHeads(k(y), heads), splitHeads(v(y), heads), scale: 1, scoreBias: bias)
-    return add(x, o(mergeHeads(attended)))
+  /// - Parameters:
+  ///   - x: `[1, L, D]`, sequences of the given lengths one after another.
+  ///   - biases: `[h, l, l]` by length.
+  func callAsFunction(_ x: Tensor, _ lengths: [Int], _ biases: [Int: Tensor]) -> Tensor {
+    let y = PreparedRows(norm(x), precision: q.precision)
+    let (queries, keys, values) = (q(y), k(y), v(y))
+    let attended = zip(lengths, starts(of: lengths)).map { length, start in
+      func split(_ x: Tensor) -> Tensor { splitHeads(x.narrowed(axis: 1, start..<start + length), heads) }
+      return mergeHeads(
+        denseAttention(split(queries), split(keys), split(values), scale: 1, scoreBias: biases[length]!))
+    }
+    return o(PreparedRows(Tensor.concatenated(attended, axis: 1), precision: o.precision), onto: x)
   }
+
+}
+
+/// Where sequences of the given lengths begin, one after another.
+private func starts(of lengths: [Int]) -> [Int] {
+  lengths.reduce(into: [0]) { $0.append($0.last! + $1) }.dropLast()
 }
 
 /// Norm, feed-forward (gated or plain), residual. Checkpoint: `DenseReluDense.{wi_0,wi_1,wo}` or `{wi,wo}`.
@@ -183,8 +197,8 @@ private struct T5FeedForward {
 
   /// `[1, L, D]` to the same.
   func callAsFunction(_ x: Tensor) -> Tensor {
-    let y = norm(x)
+    let y = PreparedRows(norm(x), precision: gate.precision)
     let hidden = gate(y, activation)
-    return add(x, output(linear.map { multiply(hidden, $0(y)) } ?? hidden))
+    return output(PreparedRows(linear.map { multiply(hidden, $0(y)) } ?? hidden, precision: output.precision), onto: x)
   }
 }
