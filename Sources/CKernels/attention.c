@@ -6,16 +6,16 @@
 // Packed layouts, by panel p of 16 keys in plan order:
 //   keys    fp32 [size][16]              bf16 [size / 2][16] pairs along `size`
 //   values  fp32 [chunk][16 keys][w]     bf16 [chunk][8 pairs of keys][w]
-// where values come in chunks of w = 32 channels, the last one 16 if that covers what is left.
+// where values come in chunks of w = 16, 32 or 48 channels.
 #include "attention_parts.h"
 #include "transpose.h"
 
 size_t tk_attention_key_panel(size_t size, int bf16) { return bf16 ? rounded(size, 2) / 2 * KEYS : size * KEYS; }
 size_t tk_attention_value_panel(size_t size, int bf16) { return rounded(size, 16) * (bf16 ? KEYS / 2 : KEYS); }
 
-// Queries, scores, weights, sums, then each row's largest score and sum of weights.
+// Queries, scores, weights, sums; by row and lane the largest score and sums of weights; each row's largest score and sum.
 size_t tk_attention_scratch(size_t size) {
-  return ROWS * (rounded(size, 2) + TILE + TILE / 2 + rounded(size, 16) + 2) + 64;
+  return ROWS * (rounded(size, 2) + TILE + TILE / 2 + rounded(size, 16) + 3 * KEYS + 2) + 64;
 }
 
 TK_INLINE uint32_t bf16_bits(float value) {
@@ -32,8 +32,8 @@ TK_INLINE void pack_keys_f32(size_t count, size_t size, const float *const *rows
     for (size_t j = 0; j < KEYS; j++) out[c * KEYS + j] = j < count ? rows[j][c] : 0;
 }
 TK_INLINE void pack_values_f32(size_t count, size_t size, const float *const *rows, float *out) {
-  for (size_t start = 0; start < size; start += 32) {
-    size_t width = size - start > 16 ? 32 : 16, real = size - start < width ? size - start : width;
+  for (size_t start = 0; start < size; start += chunk_size(size)) {
+    size_t width = chunk_width(size, start), real = size - start < width ? size - start : width;
     for (size_t j = 0; j < KEYS; j++, out += width) {
       if (j < count) memcpy(out, rows[j] + start, real * sizeof *out);
       if (j >= count || real < width) memset(out + (j < count ? real : 0), 0, (j < count ? width - real : width) * 4);
@@ -46,8 +46,8 @@ TK_INLINE void pack_keys_bf16(size_t count, size_t size, const float *const *row
       out[j] = j < count ? bf16_pair(rows[j][c], c + 1 < size ? rows[j][c + 1] : 0) : 0;
 }
 TK_INLINE void pack_values_bf16(size_t count, size_t size, const float *const *rows, uint32_t *out) {
-  for (size_t start = 0; start < size; start += 32) {
-    size_t width = size - start > 16 ? 32 : 16, real = size - start < width ? size - start : width;
+  for (size_t start = 0; start < size; start += chunk_size(size)) {
+    size_t width = chunk_width(size, start), real = size - start < width ? size - start : width;
     for (size_t j = 0; j < KEYS; j += 2, out += width)
       for (size_t c = 0; c < width; c++) {
         float low = c < real && j < count ? rows[j][start + c] : 0;
@@ -151,97 +151,93 @@ WIDE __m512 exp2_wide(__m512 x) {
   return _mm512_scalef_ps(p, whole);
 }
 
-// 8 queries against one or two panels; `halves` is a constant at every call.
-#define SCORES_BODY(LOAD, STEPS, QUERY, ACCUMULATE)                                                                    \
-  __m512 s[GROUP][2];                                                                                                  \
-  FULL_UNROLL for (int i = 0; i < GROUP; i++) s[i][0] = s[i][1] = _mm512_setzero_ps();                                 \
+// Weights are 2^(score - base) for a base that each row keeps for as long as no score is far above it: floating-point
+// numbers are as exact at any scale. So scores need not leave the registers before their weights are known. A row's
+// first base is its largest score against the first panels.
+#define FAR 32
+
+// 8 queries against up to three panels; `vectors` is a constant at every call. The largest score and the sum of weights
+// are kept by row and lane.
+#define SCORES_BODY(TYPE, LOAD, STEPS, QUERY, ACCUMULATE, EXP2, STORE)                                                 \
+  __m512 s[GROUP][3];                                                                                                  \
+  FULL_UNROLL for (int i = 0; i < GROUP; i++)                                                                          \
+    FULL_UNROLL for (int j = 0; j < vectors; j++) s[i][j] = _mm512_setzero_ps();                                       \
   for (size_t c = 0; c < (STEPS); c++) {                                                                               \
-    LOAD                                                                                                               \
+    TYPE w[3];                                                                                                         \
+    FULL_UNROLL for (int j = 0; j < vectors; j++) w[j] = LOAD(keys[j] + c * KEYS);                                     \
     FULL_UNROLL for (int i = 0; i < GROUP; i++) {                                                                      \
       QUERY                                                                                                            \
-      s[i][0] = ACCUMULATE(s[i][0], value, b0);                                                                        \
-      if (halves > 1) s[i][1] = ACCUMULATE(s[i][1], value, b1);                                                        \
+      FULL_UNROLL for (int j = 0; j < vectors; j++) s[i][j] = ACCUMULATE(s[i][j], value, w[j]);                        \
     }                                                                                                                  \
   }                                                                                                                    \
-  __m512 absent = _mm512_set1_ps(ABSENT);                                                                              \
   FULL_UNROLL for (int i = 0; i < GROUP; i++) {                                                                        \
-    _mm512_storeu_ps(scores + i * TILE, _mm512_mask_mov_ps(absent, m0, s[i][0]));                                      \
-    if (halves > 1) _mm512_storeu_ps(scores + i * TILE + KEYS, _mm512_mask_mov_ps(absent, m1, s[i][1]));               \
+    float *most = rows.most + i * KEYS;                                                                                \
+    __m512 largest = _mm512_loadu_ps(most);                                                                            \
+    FULL_UNROLL for (int j = 0; j < vectors; j++) largest = _mm512_mask_max_ps(largest, masks[j], largest, s[i][j]);   \
+    _mm512_storeu_ps(most, largest);                                                                                   \
+    if (is_first) rows.base[i] = _mm512_reduce_max_ps(largest);                                                        \
+  }                                                                                                                    \
+  FULL_UNROLL for (int i = 0; i < GROUP; i++) {                                                                        \
+    __m512 base = _mm512_set1_ps(rows.base[i]), total = _mm512_loadu_ps(rows.sum + i * KEYS), x[3];                    \
+    FULL_UNROLL for (int j = 0; j < vectors; j++) {                                                                    \
+      x[j] = _mm512_maskz_mov_ps(masks[j], EXP2(_mm512_sub_ps(s[i][j], base)));                                        \
+      total = _mm512_add_ps(total, x[j]);                                                                              \
+    }                                                                                                                  \
+    _mm512_storeu_ps(rows.sum + i * KEYS, total);                                                                      \
+    STORE                                                                                                              \
   }
+#define LOAD_BF16(from) ((__m512bh)_mm512_loadu_si512(from))
 #define FMA(sum, a, b) _mm512_fmadd_ps(a, b, sum)
 
-WIDE void scores_f32_wide(const int halves, size_t size, const float *q, size_t ldq, const float *k0, const float *k1,
-                          __mmask16 m0, __mmask16 m1, float *scores) {
-  SCORES_BODY(__m512 b0 = _mm512_loadu_ps(k0 + c * KEYS); __m512 b1 = halves > 1 ? _mm512_loadu_ps(k1 + c * KEYS) : b0;
-              , size, __m512 value = _mm512_set1_ps(q[i * ldq + c]);, FMA)
+// What is kept of 8 rows: largest scores and sums of this tile's weights by lane, and bases.
+typedef struct {
+  float *most, *sum, *base;
+} row_state;
+
+WIDE void weights_f32_wide(const int vectors, size_t size, const float *q, const float *const *keys,
+                           const __mmask16 *masks, int is_first, row_state rows, float *weights) {
+  SCORES_BODY(
+      __m512, _mm512_loadu_ps, size, __m512 value = _mm512_set1_ps(q[i * size + c]);, FMA, exp2_wide,
+      FULL_UNROLL for (int j = 0; j < vectors; j++) _mm512_storeu_ps(weights + i * TILE + j * KEYS, x[j]);)
 }
-WIDE_BF16 void scores_bf16_wide(const int halves, size_t pairs, const float *q, const uint32_t *k0, const uint32_t *k1,
-                                __mmask16 m0, __mmask16 m1, float *scores) {
-  SCORES_BODY(__m512bh b0 = (__m512bh)_mm512_loadu_si512(k0 + c * KEYS);
-              __m512bh b1 = halves > 1 ? (__m512bh)_mm512_loadu_si512(k1 + c * KEYS) : b0;
-              , pairs, __m512bh value = (__m512bh)_mm512_set1_ps(q[i * pairs + c]);, _mm512_dpbf16_ps)
+WIDE_BF16 void weights_bf16_wide(const int vectors, size_t pairs, const float *q, const uint32_t *const *keys,
+                                 const __mmask16 *masks, int is_first, row_state rows, uint16_t *weights) {
+  SCORES_BODY(
+      __m512bh, LOAD_BF16, pairs, __m512bh value = (__m512bh)_mm512_set1_ps(q[i * pairs + c]);, _mm512_dpbf16_ps,
+      exp2_coarse_wide, uint16_t *out = weights + i * TILE;
+      if (vectors > 1) _mm512_storeu_si512(out, (__m512i)_mm512_cvtne2ps_pbh(x[1], x[0]));
+      if (vectors != 2) _mm256_storeu_si256((__m256i *)(out + (vectors - 1) * KEYS),
+                                            (__m256i)_mm512_cvtneps_pbh(x[vectors - 1]));)
 }
 
-WIDE float softmax_wide(size_t width, float *scores, float largest) {
-  __m512 base = _mm512_set1_ps(largest), a = _mm512_setzero_ps(), b = a;
-  for (size_t j = 0; j < width; j += 2 * KEYS) {
-    __m512 x = exp2_wide(_mm512_sub_ps(_mm512_loadu_ps(scores + j), base));
-    __m512 y = exp2_wide(_mm512_sub_ps(_mm512_loadu_ps(scores + j + KEYS), base));
-    a = _mm512_add_ps(a, x);
-    b = _mm512_add_ps(b, y);
-    _mm512_storeu_ps(scores + j, x);
-    _mm512_storeu_ps(scores + j + KEYS, y);
-  }
-  return _mm512_reduce_add_ps(_mm512_add_ps(a, b));
-}
-WIDE_BF16 float softmax_bf16_wide(size_t width, const float *scores, uint16_t *weights, float largest) {
-  __m512 base = _mm512_set1_ps(largest), a = _mm512_setzero_ps(), b = a;
-  for (size_t j = 0; j < width; j += 2 * KEYS) {
-    __m512 x = exp2_coarse_wide(_mm512_sub_ps(_mm512_loadu_ps(scores + j), base));
-    __m512 y = exp2_coarse_wide(_mm512_sub_ps(_mm512_loadu_ps(scores + j + KEYS), base));
-    a = _mm512_add_ps(a, x);
-    b = _mm512_add_ps(b, y);
-    _mm512_storeu_si512(weights + j, (__m512i)_mm512_cvtne2ps_pbh(y, x));
-  }
-  return _mm512_reduce_add_ps(_mm512_add_ps(a, b));
-}
-
-// 8 rows of sums by 32 or 16 channels, over all listed panels.
-#define SUMS_BODY(TYPE, STEPS, LOAD, WEIGHT, ACCUMULATE)                                                               \
-  __m512 s[GROUP][2];                                                                                                  \
-  FULL_UNROLL for (int i = 0; i < GROUP; i++) {                                                                        \
-    s[i][0] = _mm512_loadu_ps(sums + i * lds);                                                                         \
-    s[i][1] = halves > 1 ? _mm512_loadu_ps(sums + i * lds + 16) : s[i][0];                                             \
-  }                                                                                                                    \
+// 8 rows of sums by up to 48 channels, over all listed panels.
+#define SUMS_BODY(TYPE, VECTOR, STEPS, LOAD, WEIGHT, ACCUMULATE)                                                       \
+  const size_t width = vectors * 16;                                                                                   \
+  __m512 s[GROUP][3];                                                                                                  \
+  FULL_UNROLL for (int i = 0; i < GROUP; i++)                                                                          \
+    FULL_UNROLL for (int j = 0; j < vectors; j++) s[i][j] = _mm512_loadu_ps(sums + i * lds + 16 * j);                  \
   for (size_t p = 0; p < panels; p++) {                                                                                \
     const TYPE *v = values + list[p] * stride;                                                                         \
     for (size_t k = 0; k < (STEPS); k++) {                                                                             \
-      LOAD                                                                                                             \
+      VECTOR w[3];                                                                                                     \
+      FULL_UNROLL for (int j = 0; j < vectors; j++) w[j] = LOAD(v + k * width + 16 * j);                               \
       FULL_UNROLL for (int i = 0; i < GROUP; i++) {                                                                    \
         WEIGHT                                                                                                         \
-        s[i][0] = ACCUMULATE(s[i][0], value, b0);                                                                      \
-        if (halves > 1) s[i][1] = ACCUMULATE(s[i][1], value, b1);                                                      \
+        FULL_UNROLL for (int j = 0; j < vectors; j++) s[i][j] = ACCUMULATE(s[i][j], value, w[j]);                      \
       }                                                                                                                \
     }                                                                                                                  \
   }                                                                                                                    \
-  FULL_UNROLL for (int i = 0; i < GROUP; i++) {                                                                        \
-    _mm512_storeu_ps(sums + i * lds, s[i][0]);                                                                         \
-    if (halves > 1) _mm512_storeu_ps(sums + i * lds + 16, s[i][1]);                                                    \
-  }
+  FULL_UNROLL for (int i = 0; i < GROUP; i++)                                                                          \
+    FULL_UNROLL for (int j = 0; j < vectors; j++) _mm512_storeu_ps(sums + i * lds + 16 * j, s[i][j]);
 
-WIDE void sums_f32_wide(const int halves, size_t panels, const uint32_t *list, size_t stride, const float *values,
+WIDE void sums_f32_wide(const int vectors, size_t panels, const uint32_t *list, size_t stride, const float *values,
                         const float *scores, float *sums, size_t lds) {
-  const size_t width = halves * 16;
-  SUMS_BODY(float, KEYS, __m512 b0 = _mm512_loadu_ps(v + k * width);
-            __m512 b1 = halves > 1 ? _mm512_loadu_ps(v + k * width + 16) : b0;
-            , __m512 value = _mm512_set1_ps(scores[i * TILE + p * KEYS + k]);, FMA)
+  SUMS_BODY(float, __m512, KEYS, _mm512_loadu_ps, __m512 value = _mm512_set1_ps(scores[i * TILE + p * KEYS + k]);, FMA)
 }
-WIDE_BF16 void sums_bf16_wide(const int halves, size_t panels, const uint32_t *list, size_t stride,
+WIDE_BF16 void sums_bf16_wide(const int vectors, size_t panels, const uint32_t *list, size_t stride,
                               const uint32_t *values, const uint16_t *weights, float *sums, size_t lds) {
-  const size_t width = halves * 16;
-  SUMS_BODY(uint32_t, KEYS / 2, __m512bh b0 = (__m512bh)_mm512_loadu_si512(v + k * width);
-            __m512bh b1 = halves > 1 ? (__m512bh)_mm512_loadu_si512(v + k * width + 16) : b0;
-            , int pair; memcpy(&pair, weights + i * TILE + p * KEYS + 2 * k, 4);
+  SUMS_BODY(uint32_t, __m512bh, KEYS / 2, LOAD_BF16, int pair;
+            memcpy(&pair, weights + i * TILE + p * KEYS + 2 * k, 4);
             __m512bh value = (__m512bh)_mm512_set1_epi32(pair);, _mm512_dpbf16_ps)
 }
 
@@ -277,13 +273,12 @@ TK_TARGET_BF16 static void pack_values_bf16_wide(size_t count, size_t size, cons
   __m512i order = _mm512_loadu_si512(interleave);
   for (size_t j = 0; j < KEYS; j += 2)
     for (size_t c = 0; c < rounded(size, 16); c += 16) {
-      size_t left = size - c, width = size - c / 32 * 32 > 16 ? 32 : 16;
+      size_t left = size - c, chunk = c / chunk_size(size) * chunk_size(size), width = chunk_width(size, chunk);
       __mmask16 mask = c >= size ? 0 : left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1);
       __m512 low = _mm512_maskz_loadu_ps(j < count ? mask : 0, rows[j] + c);
       __m512 high = _mm512_maskz_loadu_ps(j + 1 < count ? mask : 0, rows[j + 1] + c);
       __m512i both = (__m512i)_mm512_cvtne2ps_pbh(high, low);
-      _mm512_storeu_si512(out + c / 32 * (32 * KEYS / 2) + j / 2 * width + c % 32,
-                          _mm512_permutexvar_epi16(order, both));
+      _mm512_storeu_si512(out + chunk * (KEYS / 2) + j / 2 * width + c - chunk, _mm512_permutexvar_epi16(order, both));
     }
 }
 #endif
@@ -291,7 +286,7 @@ TK_TARGET_BF16 static void pack_values_bf16_wide(size_t count, size_t size, cons
 // ---- One block of queries. `LEVEL` is 0 for plain loops, 1 for AVX-512.
 
 typedef struct {
-  float *q, *scores, *sums, *largest, *total;
+  float *q, *scores, *sums, *most, *sum, *tile_sum, *largest, *total;
   uint16_t *weights;
 } scratch_parts;
 
@@ -302,6 +297,9 @@ static scratch_parts parts_of(float *scratch, size_t size) {
   parts.weights = (uint16_t *)at, at += ROWS * TILE / 2;
   parts.sums = at, at += ROWS * rounded(size, 16);
   parts.q = at, at += ROWS * rounded(size, 2);
+  parts.most = at, at += ROWS * KEYS;
+  parts.sum = at, at += ROWS * KEYS;
+  parts.tile_sum = at, at += ROWS * KEYS;
   parts.largest = at, at += ROWS;
   parts.total = at;
   return parts;
@@ -369,10 +367,10 @@ TK_INLINE void block_plain(const int bf16, const tk_attention_block *b) {
       float largest = begin_row(&s, row, width, lds);
       s.total[row] += softmax_plain(bf16, width, s.scores + row * TILE, s.weights + row * TILE, largest);
     }
-    for (size_t start = 0; start < lds; start += 32)
+    for (size_t start = 0; start < lds; start += chunk_size(b->size))
       for (size_t row = 0; row < padded; row += GROUP)
         sums_plain(bf16, panels, list, value_stride, b->values, start * (bf16 ? KEYS / 2 : KEYS),
-                   lds - start < 32 ? 16 : 32, s.scores + row * TILE, s.weights + row * TILE,
+                   chunk_width(b->size, start), s.scores + row * TILE, s.weights + row * TILE,
                    s.sums + row * lds + start, lds);
   }
   store_rows(b, &s);
@@ -411,84 +409,103 @@ TK_TARGET_AVX512 static void store_rows_wide(const tk_attention_block *b, const 
   _mm_sfence();
 }
 
-// As begin_row: a chain of single numbers' maxima took a tenth of the time.
-WIDE float begin_row_wide(const scratch_parts *s, size_t row, size_t width, size_t lds) {
-  float before = s->largest[row], largest = largest_wide(width, s->scores + row * TILE);
-  if (!(largest > before)) return before;
-  float distance = before - largest, factor = distance > -126.0f ? exp2_plain(distance) : 0;
-  __m512 factors = _mm512_set1_ps(factor);
-  s->total[row] *= factor;
-  for (float *at = s->sums + row * lds, *end = at + lds; at < end; at += 16)
-    _mm512_storeu_ps(at, _mm512_mul_ps(_mm512_loadu_ps(at), factors));
-  s->largest[row] = largest;
-  return largest;
+// Ends a tile of 8 rows: whether all their weights are of use. Rows with a score far above their base get a new one, and
+// what was summed before is brought to it; their tile has to be done again.
+WIDE int end_tile(const scratch_parts *s, size_t first, size_t lds) {
+  int holds = 1;
+  for (size_t row = first; row < first + GROUP; row++) {
+    float before = s->largest[row], largest = _mm512_reduce_max_ps(_mm512_loadu_ps(s->most + row * KEYS));
+    if (!(largest > before + FAR)) continue;
+    float distance = before - largest;
+    __m512 factors = _mm512_set1_ps(distance > -126.0f ? exp2_plain(distance) : 0);
+    float *sum = s->sum + row * KEYS;
+    _mm512_storeu_ps(sum, _mm512_mul_ps(_mm512_loadu_ps(sum), factors));
+    for (float *at = s->sums + row * lds, *end = at + lds; at < end; at += 16)
+      _mm512_storeu_ps(at, _mm512_mul_ps(_mm512_loadu_ps(at), factors));
+    s->largest[row] = largest;
+    holds = 0;
+  }
+  for (size_t row = first; row < first + GROUP; row++) {
+    float *sum = s->sum + row * KEYS, *tile = s->tile_sum + row * KEYS;
+    if (holds) _mm512_storeu_ps(sum, _mm512_add_ps(_mm512_loadu_ps(sum), _mm512_loadu_ps(tile)));
+    _mm512_storeu_ps(tile, _mm512_setzero_ps());
+  }
+  return holds;
 }
 
 #define MASK(count) ((__mmask16)((1u << (count)) - 1))
-#define BLOCK_WIDE(BF16, TYPE, LOAD, SCORES, SOFTMAX, SUMS)                                                                  \
+#define BLOCK_WIDE(BF16, TYPE, LOAD, WEIGHTS, SUMS)                                                                    \
   scratch_parts s = parts_of(b->scratch, b->size);                                                                     \
   size_t padded = rounded(b->rows, GROUP), lds = rounded(b->size, 16), ldq = BF16 ? (b->size + 1) / 2 : b->size;       \
   size_t key_stride = tk_attention_key_panel(b->size, BF16), value_stride = tk_attention_value_panel(b->size, BF16);   \
   LOAD;                                                                                                                \
   memset(s.sums, 0, padded * lds * sizeof *s.sums);                                                                    \
-  for (size_t row = 0; row < padded; row++) s.largest[row] = ABSENT, s.total[row] = 0;                                 \
+  memset(s.sum, 0, padded * KEYS * sizeof *s.sum);                                                                     \
+  memset(s.tile_sum, 0, padded * KEYS * sizeof *s.tile_sum);                                                           \
+  for (size_t i = 0; i < padded * KEYS; i++) s.most[i] = ABSENT;                                                       \
   for (size_t first = 0; first < b->panels; first += TILE / KEYS) {                                                    \
-    size_t panels = b->panels - first < TILE / KEYS ? b->panels - first : TILE / KEYS, width = panels * KEYS;          \
+    size_t panels = b->panels - first < TILE / KEYS ? b->panels - first : TILE / KEYS;                                 \
     const uint32_t *list = b->panel_list + first;                                                                      \
     const uint8_t *counts = b->panel_counts + first;                                                                   \
-    for (size_t p = 0; p < panels; p += 2) {                                                                           \
-      const TYPE *k0 = (const TYPE *)b->keys + list[p] * key_stride;                                                   \
-      __mmask16 m0 = MASK(counts[p]);                                                                                  \
-      if (p + 1 < panels) {                                                                                            \
-        const TYPE *k1 = (const TYPE *)b->keys + list[p + 1] * key_stride;                                             \
-        __mmask16 m1 = MASK(counts[p + 1]);                                                                            \
-        size_t next = first + p + 2 < b->panels ? list[p + 2] : list[p];                                                \
-        for (size_t row = 0; row < padded; row += GROUP) {                                                             \
-          prefetch_share((const TYPE *)b->keys + next * key_stride, 8 * key_stride, row / GROUP, padded / GROUP);                      \
-          size_t fetched = row + p / 2;                                                                                \
-          if (first == 0 && fetched < b->next_rows)                                                                    \
-            prefetch_share(b->q + token_at(b->query_tokens, b->first + b->rows + fetched) * b->size, 4 * b->size, 0, 1); \
-          prefetch_share((const TYPE *)b->values + list[p] * value_stride, 8 * value_stride, row / GROUP, padded / GROUP);             \
-          SCORES(2, k0, k1, m0, m1);                                                                                   \
-        }                                                                                                              \
-      } else {                                                                                                         \
-        for (size_t row = 0; row < padded; row += GROUP) SCORES(1, k0, k0, m0, m0);                                    \
+    for (size_t p = 0; p < panels; p += 3) {                                                                           \
+      size_t next = first + p + 3 < b->panels ? list[p + 3] : list[p];                                                 \
+      THREE_PANELS(TYPE)                                                                                               \
+      for (size_t row = 0; row < padded; row += GROUP) {                                                               \
+        size_t share = row / GROUP, shares = padded / GROUP, fetched = row + p / 3;                                    \
+        prefetch_share((const TYPE *)b->keys + next * key_stride, 12 * key_stride, share, shares);                     \
+        prefetch_share((const TYPE *)b->values + list[p] * value_stride, 12 * value_stride, share, shares);            \
+        if (first == 0 && fetched < b->next_rows)                                                                      \
+          prefetch_share(b->q + token_at(b->query_tokens, b->first + b->rows + fetched) * b->size, 4 * b->size, 0, 1); \
+        WEIGHTS(first + p == 0)                                                                                        \
       }                                                                                                                \
     }                                                                                                                  \
-    if (panels % 2) {                                                                                                  \
-      for (size_t row = 0; row < padded; row++)                                                                        \
-        _mm512_storeu_ps(s.scores + row * TILE + width, _mm512_set1_ps(ABSENT));                                       \
-      width += KEYS;                                                                                                   \
-    }                                                                                                                  \
-    for (size_t row = 0; row < padded; row++) {                                                                        \
-      float largest = begin_row_wide(&s, row, width, lds);                                                             \
-      s.total[row] += SOFTMAX;                                                                                         \
-    }                                                                                                                  \
-    for (size_t start = 0; start < lds; start += 32) {                                                                 \
+    for (size_t row = 0; row < padded; row += GROUP)                                                                   \
+      while (!end_tile(&s, row, lds))                                                                                  \
+        for (size_t p = 0; p < panels; p += 3) {                                                                       \
+          THREE_PANELS(TYPE)                                                                                           \
+          WEIGHTS(0)                                                                                                   \
+        }                                                                                                              \
+    for (size_t start = 0; start < lds; start += chunk_size(b->size)) {                                                              \
       const TYPE *v = (const TYPE *)b->values + start * (BF16 ? KEYS / 2 : KEYS);                                      \
-      if (lds - start > 16)                                                                                            \
-        for (size_t row = 0; row < padded; row += GROUP) SUMS(2);                                                      \
-      else                                                                                                             \
-        for (size_t row = 0; row < padded; row += GROUP) SUMS(1);                                                      \
+      size_t channels = chunk_width(b->size, start);                                                                                   \
+      for (size_t row = 0; row < padded; row += GROUP) {                                                               \
+        if (channels > 32) SUMS(3);                                                                                    \
+        else if (channels > 16) SUMS(2);                                                                               \
+        else SUMS(1);                                                                                                  \
+      }                                                                                                                \
     }                                                                                                                  \
   }                                                                                                                    \
+  for (size_t row = 0; row < padded; row++) s.total[row] = _mm512_reduce_add_ps(_mm512_loadu_ps(s.sum + row * KEYS));  \
   store_rows_wide(b, &s);
 
-#define SCORES_F32(halves, k0, k1, m0, m1)                                                                             \
-  scores_f32_wide(halves, b->size, s.q + row * ldq, ldq, k0, k1, m0, m1, s.scores + row * TILE + p * KEYS)
-#define SCORES_BF16(halves, k0, k1, m0, m1)                                                                            \
-  scores_bf16_wide(halves, ldq, s.q + row * ldq, k0, k1, m0, m1, s.scores + row * TILE + p * KEYS)
-#define SUMS_F32(halves)                                                                                               \
-  sums_f32_wide(halves, panels, list, value_stride, v, s.scores + row * TILE, s.sums + row * lds + start, lds)
-#define SUMS_BF16(halves)                                                                                              \
-  sums_bf16_wide(halves, panels, list, value_stride, v, s.weights + row * TILE, s.sums + row * lds + start, lds)
+// Up to three panels of keys from panel p of a tile on.
+#define THREE_PANELS(TYPE)                                                                                             \
+  size_t count = panels - p < 3 ? panels - p : 3;                                                                      \
+  const TYPE *keys[3];                                                                                                 \
+  __mmask16 masks[3];                                                                                                  \
+  for (size_t j = 0; j < count; j++) {                                                                                 \
+    keys[j] = (const TYPE *)b->keys + list[p + j] * key_stride;                                                        \
+    masks[j] = MASK(counts[p + j]);                                                                                    \
+  }
+#define WEIGHTS_OF(NAME, SIZE, OUT, is_first)                                                                          \
+  {                                                                                                                    \
+    row_state rows = {s.most + row * KEYS, s.tile_sum + row * KEYS, s.largest + row};                                  \
+    if (count == 3) NAME(3, SIZE, s.q + row * ldq, keys, masks, is_first, rows, OUT + row * TILE + p * KEYS);          \
+    else if (count == 2) NAME(2, SIZE, s.q + row * ldq, keys, masks, is_first, rows, OUT + row * TILE + p * KEYS);     \
+    else NAME(1, SIZE, s.q + row * ldq, keys, masks, is_first, rows, OUT + row * TILE + p * KEYS);                     \
+  }
+#define WEIGHTS_F32(is_first) WEIGHTS_OF(weights_f32_wide, b->size, s.scores, is_first)
+#define WEIGHTS_BF16(is_first) WEIGHTS_OF(weights_bf16_wide, ldq, s.weights, is_first)
+#define SUMS_F32(vectors)                                                                                              \
+  sums_f32_wide(vectors, panels, list, value_stride, v, s.scores + row * TILE, s.sums + row * lds + start, lds)
+#define SUMS_BF16(vectors)                                                                                             \
+  sums_bf16_wide(vectors, panels, list, value_stride, v, s.weights + row * TILE, s.sums + row * lds + start, lds)
 
 TK_TARGET_AVX512 static void block_f32_avx512(const tk_attention_block *b) {
-  BLOCK_WIDE(0, float, load_queries(0, b, padded, s.q), SCORES_F32, softmax_wide(width, s.scores + row * TILE, largest), SUMS_F32)
+  BLOCK_WIDE(0, float, load_queries(0, b, padded, s.q), WEIGHTS_F32, SUMS_F32)
 }
 TK_TARGET_BF16 static void block_bf16_avx512(const tk_attention_block *b) {
-  BLOCK_WIDE(1, uint32_t, load_queries_wide(b, padded, s.q), SCORES_BF16,
-             softmax_bf16_wide(width, s.scores + row * TILE, s.weights + row * TILE, largest), SUMS_BF16)
+  BLOCK_WIDE(1, uint32_t, load_queries_wide(b, padded, s.q), WEIGHTS_BF16, SUMS_BF16)
 }
 TK_TARGET_AVX2 static void block_f32_avx2(const tk_attention_block *b) { block_plain(0, b); }
 TK_TARGET_AVX2 static void block_bf16_avx2(const tk_attention_block *b) { block_plain(1, b); }

@@ -7,7 +7,7 @@
 //
 // Packed layouts, by panel p of 16 keys in plan order:
 //   keys    [size / 4][16] words of four channels, then 16 scales (floats), then 16 offsets (integers)
-//   values  [chunk][4][w] words of four keys, in chunks of w = 32 channels, the last one 16 if that covers what is left
+//   values  [chunk][4][w] words of four keys, in chunks of w = 16, 32 or 48 channels
 #include "attention_parts.h"
 #include "integers.h"
 
@@ -87,8 +87,8 @@ TK_INLINE void tk_attention_int8_pack_body(size_t first, size_t count, size_t si
     scales[j] = largest / 127;
     offsets[j] = ZERO * sum;
   }
-  for (size_t start = 0; start < size; start += 32) {
-    size_t width = size - start > 16 ? 32 : 16, real = size - start < width ? size - start : width;
+  for (size_t start = 0; start < size; start += chunk_size(size)) {
+    size_t width = chunk_width(size, start), real = size - start < width ? size - start : width;
     for (size_t j = 0; j < KEYS; j += FOUR, values += width) {
       for (size_t c = 0; c < width; c++) values[c] = 0;
       for (size_t i = 0; i < FOUR && j + i < count; i++)
@@ -212,30 +212,31 @@ TK_INLINE void sums_plain(size_t panels, const uint32_t *list, size_t stride, co
 #if TK_X86
 #define WIDE TK_INLINE TK_TARGET_VNNI
 
-// 8 queries against one or two panels.
-WIDE void scores_wide(const int halves, size_t quads, const uint8_t *q, const float *query_scales, const uint32_t *k0,
-                      const uint32_t *k1, __mmask16 m0, __mmask16 m1, float *scores) {
-  __m512i s[GROUP][2];
-  FULL_UNROLL for (int i = 0; i < GROUP; i++) s[i][0] = s[i][1] = _mm512_setzero_si512();
+// 8 queries against up to three panels.
+WIDE void scores_wide(const int vectors, size_t quads, const uint8_t *q, const float *query_scales,
+                      const uint32_t *const *keys, const __mmask16 *masks, float *scores) {
+  __m512i s[GROUP][3];
+  FULL_UNROLL for (int i = 0; i < GROUP; i++)
+    FULL_UNROLL for (int j = 0; j < vectors; j++) s[i][j] = _mm512_setzero_si512();
   for (size_t c = 0; c < quads; c++) {
-    __m512i b0 = _mm512_loadu_si512(k0 + c * KEYS), b1 = halves > 1 ? _mm512_loadu_si512(k1 + c * KEYS) : b0;
+    __m512i w[3];
+    FULL_UNROLL for (int j = 0; j < vectors; j++) w[j] = _mm512_loadu_si512(keys[j] + c * KEYS);
     FULL_UNROLL for (int i = 0; i < GROUP; i++) {
       int quad;
       memcpy(&quad, q + (i * quads + c) * FOUR, 4);
       __m512i value = _mm512_set1_epi32(quad);
-      s[i][0] = _mm512_dpbusd_epi32(s[i][0], value, b0);
-      if (halves > 1) s[i][1] = _mm512_dpbusd_epi32(s[i][1], value, b1);
+      FULL_UNROLL for (int j = 0; j < vectors; j++) s[i][j] = _mm512_dpbusd_epi32(s[i][j], value, w[j]);
     }
   }
   __m512 absent = _mm512_set1_ps(ABSENT);
-  FULL_UNROLL for (int half = 0; half < halves; half++) {
-    const uint32_t *tail = (half ? k1 : k0) + quads * KEYS;
+  FULL_UNROLL for (int j = 0; j < vectors; j++) {
+    const uint32_t *tail = keys[j] + quads * KEYS;
     __m512 scale = _mm512_loadu_ps(tail);
     __m512i offset = _mm512_loadu_si512(tail + KEYS);
     FULL_UNROLL for (int i = 0; i < GROUP; i++) {
-      __m512 x = _mm512_cvtepi32_ps(_mm512_sub_epi32(s[i][half], offset));
+      __m512 x = _mm512_cvtepi32_ps(_mm512_sub_epi32(s[i][j], offset));
       x = _mm512_mul_ps(x, _mm512_mul_ps(_mm512_set1_ps(query_scales[i]), scale));
-      _mm512_storeu_ps(scores + i * TILE + half * KEYS, _mm512_mask_mov_ps(absent, half ? m1 : m0, x));
+      _mm512_storeu_ps(scores + i * TILE + j * KEYS, _mm512_mask_mov_ps(absent, masks[j], x));
     }
   }
 }
@@ -257,32 +258,32 @@ WIDE void softmax_wide(size_t width, const float *scores, uint8_t *weights, floa
   *integers = _mm512_reduce_add_epi32(_mm512_add_epi32(m, n));
 }
 
-// 8 rows of sums by 32 or 16 channels, over all listed panels.
-WIDE void sums_wide(const int halves, size_t panels, const uint32_t *list, size_t stride, const uint32_t *values,
+// 8 rows of sums by up to 48 channels, over all listed panels.
+WIDE void sums_wide(const int vectors, size_t panels, const uint32_t *list, size_t stride, const uint32_t *values,
                     const uint8_t *weights, const float *keep, const float *unit, float *sums, size_t lds) {
-  const size_t width = halves * 16;
-  __m512i s[GROUP][2];
-  FULL_UNROLL for (int i = 0; i < GROUP; i++) s[i][0] = s[i][1] = _mm512_setzero_si512();
+  const size_t width = vectors * 16;
+  __m512i s[GROUP][3];
+  FULL_UNROLL for (int i = 0; i < GROUP; i++)
+    FULL_UNROLL for (int j = 0; j < vectors; j++) s[i][j] = _mm512_setzero_si512();
   for (size_t p = 0; p < panels; p++) {
     const uint32_t *v = values + list[p] * stride;
     FULL_UNROLL for (size_t k = 0; k < KEYS / FOUR; k++) {
-      __m512i b0 = _mm512_loadu_si512(v + k * width);
-      __m512i b1 = halves > 1 ? _mm512_loadu_si512(v + k * width + 16) : b0;
+      __m512i w[3];
+      FULL_UNROLL for (int j = 0; j < vectors; j++) w[j] = _mm512_loadu_si512(v + k * width + 16 * j);
       FULL_UNROLL for (int i = 0; i < GROUP; i++) {
         int quad;
         memcpy(&quad, weights + i * TILE + p * KEYS + k * FOUR, 4);
         __m512i value = _mm512_set1_epi32(quad);
-        s[i][0] = _mm512_dpbusd_epi32(s[i][0], value, b0);
-        if (halves > 1) s[i][1] = _mm512_dpbusd_epi32(s[i][1], value, b1);
+        FULL_UNROLL for (int j = 0; j < vectors; j++) s[i][j] = _mm512_dpbusd_epi32(s[i][j], value, w[j]);
       }
     }
   }
   FULL_UNROLL for (int i = 0; i < GROUP; i++) {
     __m512 kept = _mm512_set1_ps(keep[i]), one = _mm512_set1_ps(unit[i]);
-    FULL_UNROLL for (int half = 0; half < halves; half++) {
-      float *at = sums + i * lds + half * 16;
+    FULL_UNROLL for (int j = 0; j < vectors; j++) {
+      float *at = sums + i * lds + j * 16;
       __m512 before = _mm512_mul_ps(_mm512_loadu_ps(at), kept);
-      _mm512_storeu_ps(at, _mm512_fmadd_ps(_mm512_cvtepi32_ps(s[i][half]), one, before));
+      _mm512_storeu_ps(at, _mm512_fmadd_ps(_mm512_cvtepi32_ps(s[i][j]), one, before));
     }
   }
 }
@@ -326,7 +327,7 @@ TK_INLINE void join(const parts *s, size_t row, float base, float total, int32_t
       SOFTMAX(width, s.scores + row * TILE, s.weights + row * TILE, base, &total, &integers);                          \
       join(&s, row, base, total, integers);                                                                            \
     }                                                                                                                  \
-    for (size_t start = 0; start < lds; start += 32) {                                                                 \
+    for (size_t start = 0; start < lds; start += chunk_size(b->size)) {                                                \
       const uint32_t *v = (const uint32_t *)b->values + start * (KEYS / FOUR);                                         \
       for (size_t row = 0; row < padded; row += GROUP) SUMS                                                            \
     }                                                                                                                  \
@@ -346,41 +347,44 @@ TK_INLINE void block_body(const tk_attention_block *b) {
           scores_plain(s.q + row * quads * FOUR, quads, s.query_scales + row,
                        (const uint32_t *)b->keys + list[p] * key_stride, counts[p], s.scores + row * TILE + p * KEYS);
       , softmax_plain,
-      sums_plain(panels, list, value_stride, v, lds - start > 16 ? 32 : 16, s.weights + row * TILE, s.keep + row,
+      sums_plain(panels, list, value_stride, v, chunk_width(b->size, start), s.weights + row * TILE, s.keep + row,
                  s.unit + row, s.sums + row * lds + start, lds);)
 }
 
 #if TK_X86
 #define MASK(count) ((__mmask16)((1u << (count)) - 1))
-#define KEYS_AT(index) ((const uint32_t *)b->keys + list[index] * key_stride)
-#define SCORES_OF(halves, k0, k1, m0, m1)                                                                              \
-  scores_wide(halves, quads, s.q + row * quads * FOUR, s.query_scales + row, k0, k1, m0, m1,                           \
-              s.scores + row * TILE + p * KEYS)
+#define SCORES_OF(vectors)                                                                                             \
+  scores_wide(vectors, quads, s.q + row * quads * FOUR, s.query_scales + row, keys, masks, s.scores + row * TILE + p * KEYS)
+#define SUMS_OF(vectors)                                                                                               \
+  sums_wide(vectors, panels, list, value_stride, v, s.weights + row * TILE, s.keep + row, s.unit + row,                \
+            s.sums + row * lds + start, lds)
 
 TK_TARGET_VNNI static void block_vnni(const tk_attention_block *b) {
   BLOCK(
       largest_wide,
-      for (size_t p = 0; p < panels; p += 2) {
-        if (p + 1 == panels) {
-          for (size_t row = 0; row < padded; row += GROUP)
-            SCORES_OF(1, KEYS_AT(p), KEYS_AT(p), MASK(counts[p]), MASK(counts[p]));
-          continue;
+      for (size_t p = 0; p < panels; p += 3) {
+        size_t count = panels - p < 3 ? panels - p : 3;
+        size_t next = first + p + 3 < b->panels ? list[p + 3] : list[p];
+        const uint32_t *keys[3];
+        __mmask16 masks[3];
+        for (size_t j = 0; j < count; j++) {
+          keys[j] = (const uint32_t *)b->keys + list[p + j] * key_stride;
+          masks[j] = MASK(counts[p + j]);
         }
-        size_t next = first + p + 2 < b->panels ? list[p + 2] : list[p];
         for (size_t row = 0; row < padded; row += GROUP) {
-          prefetch_share((const uint32_t *)b->keys + next * key_stride, 8 * key_stride, row / GROUP, padded / GROUP);
-          prefetch_share((const uint32_t *)b->values + list[p] * value_stride, 8 * value_stride, row / GROUP,
-                         padded / GROUP);
-          SCORES_OF(2, KEYS_AT(p), KEYS_AT(p + 1), MASK(counts[p]), MASK(counts[p + 1]));
+          size_t share = row / GROUP;
+          size_t shares = padded / GROUP;
+          prefetch_share((const uint32_t *)b->keys + next * key_stride, 12 * key_stride, share, shares);
+          prefetch_share((const uint32_t *)b->values + list[p] * value_stride, 12 * value_stride, share, shares);
+          if (count == 3) SCORES_OF(3);
+          else if (count == 2) SCORES_OF(2);
+          else SCORES_OF(1);
         }
       },
       softmax_wide, {
-        if (lds - start > 16)
-          sums_wide(2, panels, list, value_stride, v, s.weights + row * TILE, s.keep + row, s.unit + row,
-                    s.sums + row * lds + start, lds);
-        else
-          sums_wide(1, panels, list, value_stride, v, s.weights + row * TILE, s.keep + row, s.unit + row,
-                    s.sums + row * lds + start, lds);
+        if (chunk_width(b->size, start) > 32) SUMS_OF(3);
+        else if (chunk_width(b->size, start) > 16) SUMS_OF(2);
+        else SUMS_OF(1);
       })
 }
 TK_TARGET_AVX2 static void block_avx2(const tk_attention_block *b) { block_body(b); }

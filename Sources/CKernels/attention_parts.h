@@ -4,11 +4,23 @@
 #include <math.h>
 #include <string.h>
 
-enum { KEYS = TK_ATTENTION_KEYS, ROWS = TK_ATTENTION_ROWS, TILE = 256, GROUP = 8 };
+// Queries are taken by groups of 8, keys by three panels and values by up to three vectors of channels at a time: three
+// vectors by eight rows of sums are what registers hold. A tile of scores is a whole number of such threes, and even.
+enum { KEYS = TK_ATTENTION_KEYS, ROWS = TK_ATTENTION_ROWS, TILE = 576, GROUP = 8 };
 // Scores of absent keys: far below any real one, and finite, so that their differences are numbers.
 #define ABSENT (-1e30f)
 
 static size_t rounded(size_t value, size_t unit) { return (value + unit - 1) / unit * unit; }
+
+// Channels of a chunk of values, and of the one that begins at channel `start`: whole vectors, as even as three at most
+// allow.
+static size_t chunk_size(size_t size) {
+  size_t vectors = (size + 15) / 16, chunks = (vectors + 2) / 3;
+  return (vectors + chunks - 1) / chunks * 16;
+}
+static size_t chunk_width(size_t size, size_t start) {
+  return size - start < chunk_size(size) ? rounded(size - start, 16) : chunk_size(size);
+}
 
 TK_INLINE float bits_float(uint32_t bits) {
   float value;
@@ -55,6 +67,11 @@ TK_INLINE TK_TARGET_AVX512 __m512 exp2_coarse_wide(__m512 x) {
 
 // Panels lie apart, each at a page's begin as often as not, where the processor's own prefetching stops: what the next
 // pair of panels needs is asked for while this one is computed, a share with each group of rows.
+TK_INLINE TK_TARGET_AVX512 void prefetch_near(const void *from, size_t bytes, size_t share, size_t shares) {
+  const char *at = from;
+  size_t lines = bytes / 64, end = lines * (share + 1) / shares;
+  for (size_t line = lines * share / shares; line < end; line++) _mm_prefetch(at + line * 64, _MM_HINT_T0);
+}
 TK_INLINE TK_TARGET_AVX512 void prefetch_share(const void *from, size_t bytes, size_t share, size_t shares) {
   const char *at = from;
   size_t lines = bytes / 64, end = lines * (share + 1) / shares;

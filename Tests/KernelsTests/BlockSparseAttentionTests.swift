@@ -62,6 +62,30 @@ import Testing
     #expect(relativeError(Tensor(q.shape, merged), whole.output) < 1e-6)
   }
 
+  /// Scores that rise over thousands of powers of two from the first keys to the last, or fall. Queries, keys and scale are
+  /// such that bf16 holds every score exactly.
+  @Test(arguments: [Precision.float32, .bfloat16], [0.25, 1, 8, 64] as [Float])
+  func risingScores(precision: Precision, step: Float) {
+    let queries = 70, keys = 1301, size = 24
+    var (q, k) = ([Float](repeating: 0, count: queries * size), [Float](repeating: 0, count: keys * size))
+    for row in 0..<queries { q[row * size] = row % 3 == 0 ? -step : row % 3 == 1 ? step : 0 }
+    for key in 0..<keys { k[key * size] = Float(key / 8) }
+    let (queryTensor, keyTensor) = (Tensor([1, 1, queries, size], q), Tensor([1, 1, keys, size], k))
+    let v = caseTensor([1, 1, keys, size], seed: 3), scale = Float(log(2.0))
+    var pattern = BlockPattern(queryStarts: [0, Int32(queries)], keyStarts: [0, Int32(keys)])
+    pattern[0, 0] = true
+    let heads = [HeadPattern(pattern: pattern)]
+    let exact = Reference.blockSparseAttention(queryTensor, keyTensor, v, scale: Double(scale), heads: heads)
+    let result = blockSparseAttentionWithLogSumExp(
+      queryTensor, keyTensor, v, scale: scale, precision: precision, heads: heads)
+    #expect(relativeError(result.output, exact) <= (precision == .float32 ? 1e-5 : 1e-2))
+    for (row, sum) in result.logSumExp.elements.enumerated() {
+      let scores = (0..<keys).map { Double(q[row * size] * k[$0 * size]) * log(2.0) }, largest = scores.max()!
+      let sumOfWeights = scores.reduce(0.0) { $0 + exp($1 - largest) }, exact = largest + log(sumOfWeights)
+      #expect(abs(Double(sum) - exact) <= 2e-4 + 1e-6 * abs(exact), "row \(row)")
+    }
+  }
+
   @Test(arguments: Precision.allCases)
   func hugeScoresStayFinite(precision: Precision) {
     let q = caseTensor([1, 1, 33, 16], seed: 1), k = caseTensor([1, 1, 300, 16], seed: 2)
