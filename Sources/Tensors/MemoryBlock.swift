@@ -8,7 +8,8 @@ import Synchronization
 
 /// A block of memory aligned to a cache line. Large blocks are kept when let go and handed out again for the same size:
 /// the layers of a model ask for the same sizes over and over, and pages fresh from the system cost more to touch than
-/// many kernels to run (a third of all processor time of a PixArt-Sigma-XL run before).
+/// many kernels to run (a third of all processor time of a PixArt-Sigma-XL run before). What is kept never makes the
+/// process larger than a tenth more than what was in use at once.
 public final class MemoryBlock: @unchecked Sendable {
   public let pointer: UnsafeMutableRawPointer
   /// Size in bytes.
@@ -50,26 +51,48 @@ private final class MemoryCache: Sendable {
   private static let smallest = 1 << 18
   /// The most that is kept, in bytes.
   private static let limit = 1 << 30
+  /// What may be kept beyond the most that was in use at once, at least, in bytes.
+  private static let slack = 1 << 26
 
   private struct State {
     var blocks: [Int: [UInt]] = [:]
-    var bytes = 0
+    /// Kept, in use, and the most that was in use, in bytes.
+    var bytes = 0, used = 0, mostUsed = 0
+
+    /// Takes kept blocks, largest first, until as many bytes are left as may be beside those in use.
+    mutating func excess() -> [UInt] {
+      let allowed = mostUsed + max(mostUsed / 10, MemoryCache.slack) - used
+      var result: [UInt] = []
+      while bytes > allowed, let size = blocks.keys.max() {
+        result.append(blocks[size]!.removeLast())
+        if blocks[size]!.isEmpty { blocks[size] = nil }
+        bytes -= size
+      }
+      return result
+    }
   }
   private let state = Mutex(State())
 
   func take(_ bytes: Int) -> UnsafeMutableRawPointer? {
     guard bytes >= Self.smallest else { return nil }
-    let address = state.withLock { state -> UInt in
-      guard let address = state.blocks[bytes]?.popLast() else { return 0 }
-      state.bytes -= bytes
-      return address
+    let (address, excess) = state.withLock { state -> (UInt, [UInt]) in
+      state.used += bytes
+      state.mostUsed = max(state.mostUsed, state.used)
+      if let address = state.blocks[bytes]?.popLast() {
+        if state.blocks[bytes]!.isEmpty { state.blocks[bytes] = nil }
+        state.bytes -= bytes
+        return (address, [])
+      }
+      return (0, state.excess())
     }
+    for address in excess { free(UnsafeMutableRawPointer(bitPattern: address)) }
     return UnsafeMutableRawPointer(bitPattern: address)
   }
 
   func keep(_ pointer: UnsafeMutableRawPointer, _ bytes: Int) -> Bool {
     guard bytes >= Self.smallest else { return false }
     return state.withLock { state in
+      state.used -= bytes
       guard state.bytes + bytes <= Self.limit else { return false }
       state.blocks[bytes, default: []].append(UInt(bitPattern: pointer))
       state.bytes += bytes
@@ -79,7 +102,7 @@ private final class MemoryCache: Sendable {
 
   func releaseAll() {
     let blocks = state.withLock { state in
-      defer { state = State() }
+      defer { (state.blocks, state.bytes) = ([:], 0) }
       return state.blocks.values.flatMap { $0 }
     }
     for address in blocks { free(UnsafeMutableRawPointer(bitPattern: address)) }
