@@ -414,9 +414,10 @@ TK_TARGET_AVX512 static void store_rows_wide(const tk_attention_block *b, const 
 WIDE int end_tile(const scratch_parts *s, size_t first, size_t lds) {
   int holds = 1;
   for (size_t row = first; row < first + GROUP; row++) {
-    float before = s->largest[row], largest = _mm512_reduce_max_ps(_mm512_loadu_ps(s->most + row * KEYS));
-    if (!(largest > before + FAR)) continue;
-    float distance = before - largest;
+    float before = s->largest[row];
+    __m512 most = _mm512_loadu_ps(s->most + row * KEYS);
+    if (!_mm512_cmp_ps_mask(most, _mm512_set1_ps(before + FAR), _CMP_GT_OQ)) continue;
+    float largest = _mm512_reduce_max_ps(most), distance = before - largest;
     __m512 factors = _mm512_set1_ps(distance > -126.0f ? exp2_plain(distance) : 0);
     float *sum = s->sum + row * KEYS;
     _mm512_storeu_ps(sum, _mm512_mul_ps(_mm512_loadu_ps(sum), factors));
@@ -438,11 +439,14 @@ WIDE int end_tile(const scratch_parts *s, size_t first, size_t lds) {
   scratch_parts s = parts_of(b->scratch, b->size);                                                                     \
   size_t padded = rounded(b->rows, GROUP), lds = rounded(b->size, 16), ldq = BF16 ? (b->size + 1) / 2 : b->size;       \
   size_t key_stride = tk_attention_key_panel(b->size, BF16), value_stride = tk_attention_value_panel(b->size, BF16);   \
+  for (size_t p = 0; p < 3 && p < b->panels; p++)                                                                      \
+    prefetch_share((const TYPE *)b->keys + b->panel_list[p] * key_stride, 4 * key_stride, 0, 1);                       \
   LOAD;                                                                                                                \
   memset(s.sums, 0, padded * lds * sizeof *s.sums);                                                                    \
   memset(s.sum, 0, padded * KEYS * sizeof *s.sum);                                                                     \
   memset(s.tile_sum, 0, padded * KEYS * sizeof *s.tile_sum);                                                           \
   for (size_t i = 0; i < padded * KEYS; i++) s.most[i] = ABSENT;                                                       \
+  fetching fetching = fetching_of(b);                                                                                  \
   for (size_t first = 0; first < b->panels; first += TILE / KEYS) {                                                    \
     size_t panels = b->panels - first < TILE / KEYS ? b->panels - first : TILE / KEYS;                                 \
     const uint32_t *list = b->panel_list + first;                                                                      \
@@ -451,11 +455,10 @@ WIDE int end_tile(const scratch_parts *s, size_t first, size_t lds) {
       size_t next = first + p + 3 < b->panels ? list[p + 3] : list[p];                                                 \
       THREE_PANELS(TYPE)                                                                                               \
       for (size_t row = 0; row < padded; row += GROUP) {                                                               \
-        size_t share = row / GROUP, shares = padded / GROUP, fetched = row + p / 3;                                    \
+        size_t share = row / GROUP, shares = padded / GROUP;                                                           \
+        fetch_step(b, &fetching);                                                                                      \
         prefetch_share((const TYPE *)b->keys + next * key_stride, 12 * key_stride, share, shares);                     \
         prefetch_share((const TYPE *)b->values + list[p] * value_stride, 12 * value_stride, share, shares);            \
-        if (first == 0 && fetched < b->next_rows)                                                                      \
-          prefetch_share(b->q + token_at(b->query_tokens, b->first + b->rows + fetched) * b->size, 4 * b->size, 0, 1); \
         WEIGHTS(first + p == 0)                                                                                        \
       }                                                                                                                \
     }                                                                                                                  \

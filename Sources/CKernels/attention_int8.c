@@ -10,6 +10,7 @@
 //   values  [chunk][4][w] words of four keys, in chunks of w = 16, 32 or 48 channels
 #include "attention_parts.h"
 #include "integers.h"
+#include "transpose.h"
 
 enum { FOUR = 4, PART = 64 };
 
@@ -56,9 +57,95 @@ TK_DISPATCH(tk_attention_int8_survey,
             (size_t count, size_t size, const float *k, const float *v, float *sums, float *largest),
             (count, size, k, v, sums, largest))
 
+#if TK_X86
+// ---- Rows to integers, 16 channels at a time: the bytes of the plain loops below.
+
+TK_INLINE TK_TARGET_AVX512 __mmask16 lanes_of(size_t left) {
+  return left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1);
+}
+TK_INLINE TK_TARGET_AVX512 __m512 less_mean(size_t c, size_t size, const float *x, const float *means) {
+  __mmask16 mask = lanes_of(size - c);
+  __m512 value = _mm512_maskz_loadu_ps(mask, x + c);
+  return means ? _mm512_sub_ps(value, _mm512_maskz_loadu_ps(mask, means + c)) : value;
+}
+TK_INLINE TK_TARGET_AVX512 float row_largest(size_t size, const float *x, const float *means) {
+  __m512i largest = _mm512_setzero_si512(), size_bits = _mm512_set1_epi32(0x7fffffff);
+  for (size_t c = 0; c < size; c += 16)
+    largest = _mm512_max_epu32(largest, _mm512_and_si512((__m512i)less_mean(c, size, x, means), size_bits));
+  return bits_float(_mm512_reduce_max_epu32(largest));
+}
+// By number of steps, each in a lane of its own; `real` tells lanes with a step.
+TK_INLINE TK_TARGET_AVX512 __m512i steps(__m512 x, __m512 inverse, __mmask16 real) {
+  return _mm512_maskz_cvtps_epi32(real, _mm512_mul_ps(x, inverse));
+}
+
+TK_TARGET_AVX512 static void pack_keys_wide(size_t count, size_t size, const float *const *rows, const float *means,
+                                            uint32_t *keys) {
+  size_t quads = rounded(size, FOUR) / FOUR;
+  float *scales = (float *)(keys + quads * KEYS), inverses[KEYS];
+  int32_t *offsets = (int32_t *)(keys + (quads + 1) * KEYS);
+  for (size_t j = 0; j < KEYS; j++) {
+    float largest = j < count ? row_largest(size, rows[j], means) : 0;
+    inverses[j] = steps_of(largest);
+    scales[j] = largest / 127;
+  }
+  __m512i sums[KEYS];
+  FULL_UNROLL for (int j = 0; j < KEYS; j++) sums[j] = _mm512_setzero_si512();
+  for (size_t start = 0; start < size; start += PART) {
+    __m512i in[KEYS];
+    for (int j = 0; j < KEYS; j++) {
+      __m512 inverse = _mm512_set1_ps(inverses[j]);
+      __m128i bytes[4];
+      for (size_t i = 0; i < 4; i++) {
+        size_t c = start + 16 * i;
+        bytes[i] = _mm_setzero_si128();
+        if (c >= size || inverses[j] == 0) continue;
+        __m512i q = steps(less_mean(c, size, rows[j], means), inverse, 0xffff);
+        sums[j] = _mm512_add_epi32(sums[j], q);
+        bytes[i] = _mm512_cvtepi32_epi8(q);
+      }
+      __m256i low = _mm256_set_m128i(bytes[1], bytes[0]), high = _mm256_set_m128i(bytes[3], bytes[2]);
+      in[j] = _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+    }
+    size_t first = start / FOUR;
+    if (first + PART / FOUR <= quads) {
+      transpose16(in, keys + first * KEYS, KEYS);
+    } else {
+      uint32_t part[PART / FOUR * KEYS];
+      transpose16(in, part, KEYS);
+      memcpy(keys + first * KEYS, part, (quads - first) * KEYS * sizeof *part);
+    }
+  }
+  for (size_t j = 0; j < KEYS; j++) offsets[j] = ZERO * _mm512_reduce_add_epi32(sums[j]);
+}
+
+TK_TARGET_AVX512 static void pack_values_wide(size_t count, size_t size, const float *const *rows,
+                                              const float *value_scales, uint32_t *values) {
+  for (size_t start = 0; start < size; start += chunk_size(size)) {
+    size_t width = chunk_width(size, start);
+    for (size_t c = start; c < start + width; c += 16) {
+      __mmask16 mask = c < size ? lanes_of(size - c) : 0;
+      __m512 largest = _mm512_mul_ps(_mm512_set1_ps(127), _mm512_maskz_loadu_ps(mask, value_scales + c));
+      __mmask16 real = _mm512_cmp_ps_mask(largest, _mm512_setzero_ps(), _CMP_GT_OQ) &
+                       _mm512_cmp_ps_mask(largest, _mm512_set1_ps(3.4e38f), _CMP_LE_OQ);
+      __m512 inverse = _mm512_maskz_div_ps(real, _mm512_set1_ps(127), largest);
+      for (size_t j = 0; j < KEYS; j += FOUR) {
+        __m512i quad = _mm512_setzero_si512();
+        for (size_t i = 0; i < FOUR && j + i < count; i++) {
+          __m512i q = steps(_mm512_maskz_loadu_ps(mask, rows[j + i] + c), inverse, real);
+          q = _mm512_and_si512(q, _mm512_set1_epi32(255));
+          quad = _mm512_or_si512(quad, _mm512_slli_epi32(q, (unsigned)(8 * i)));
+        }
+        _mm512_storeu_si512(values + start * (KEYS / FOUR) + j / FOUR * width + c - start, quad);
+      }
+    }
+  }
+}
+#endif
+
 // ---- Packing
 
-TK_INLINE void tk_attention_int8_pack_body(size_t first, size_t count, size_t size, const int32_t *tokens, const float *k, const float *v,
+TK_INLINE void pack_body(size_t first, size_t count, size_t size, const int32_t *tokens, const float *k, const float *v,
                          const float *means, const float *value_scales, uint32_t *keys, uint32_t *values) {
   size_t quads = rounded(size, FOUR) / FOUR;
   float *scales = (float *)(keys + quads * KEYS);
@@ -99,14 +186,33 @@ TK_INLINE void tk_attention_int8_pack_body(size_t first, size_t count, size_t si
     }
   }
 }
-TK_DISPATCH(tk_attention_int8_pack,
-            (size_t first, size_t count, size_t size, const int32_t *tokens, const float *k, const float *v,
-             const float *means, const float *value_scales, uint32_t *keys, uint32_t *values),
-            (first, count, size, tokens, k, v, means, value_scales, keys, values))
+TK_DISPATCH_LOCAL(pack,
+                  (size_t first, size_t count, size_t size, const int32_t *tokens, const float *k, const float *v,
+                   const float *means, const float *value_scales, uint32_t *keys, uint32_t *values),
+                  (first, count, size, tokens, k, v, means, value_scales, keys, values))
+
+void tk_attention_int8_pack(size_t first, size_t count, size_t size, const int32_t *tokens, const float *k,
+                            const float *v, const float *means, const float *value_scales, uint32_t *keys,
+                            uint32_t *values) {
+#if TK_X86
+  if (tk_cpu_level() >= TK_AVX512) {
+    const float *key_rows[KEYS], *value_rows[KEYS];
+    for (size_t j = 0; j < KEYS; j++) {
+      size_t token = token_at(tokens, first + (j < count ? j : 0));
+      key_rows[j] = k + token * size;
+      value_rows[j] = v + token * size;
+    }
+    pack_keys_wide(count, size, key_rows, means, keys);
+    pack_values_wide(count, size, value_rows, value_scales, values);
+    return;
+  }
+#endif
+  pack(first, count, size, tokens, k, v, means, value_scales, keys, values);
+}
 
 // ---- Queries in, rows out
 
-TK_INLINE void load_queries_body(const tk_attention_block *b, size_t padded, const parts *s) {
+TK_INLINE void load_queries_plain_body(const tk_attention_block *b, size_t padded, const parts *s) {
   size_t ldq = rounded(b->size, FOUR);
   for (size_t row = 0; row < padded; row++) {
     const float *from = b->q + token_at(b->query_tokens, row < b->rows ? b->first + row : b->first) * b->size;
@@ -117,7 +223,32 @@ TK_INLINE void load_queries_body(const tk_attention_block *b, size_t padded, con
     s->query_scales[row] = largest / 127 * b->scale * 1.44269504088896341f;
   }
 }
-TK_DISPATCH_LOCAL(load_queries, (const tk_attention_block *b, size_t padded, const parts *s), (b, padded, s))
+TK_DISPATCH_LOCAL(load_queries_plain, (const tk_attention_block *b, size_t padded, const parts *s), (b, padded, s))
+
+#if TK_X86
+TK_TARGET_AVX512 static void load_queries_wide(const tk_attention_block *b, size_t padded, const parts *s) {
+  size_t ldq = rounded(b->size, FOUR);
+  for (size_t row = 0; row < padded; row++) {
+    const float *from = b->q + token_at(b->query_tokens, row < b->rows ? b->first + row : b->first) * b->size;
+    float largest = row_largest(b->size, from, 0), inverse = steps_of(largest);
+    for (size_t c = 0; c < ldq; c += 16) {
+      __m512i q = steps(less_mean(c, b->size, from, 0), _mm512_set1_ps(inverse), inverse == 0 ? 0 : 0xffff);
+      __m128i bytes = _mm_xor_si128(_mm512_cvtepi32_epi8(q), _mm_set1_epi8((char)ZERO));
+      _mm_mask_storeu_epi8(s->q + row * ldq + c, lanes_of(ldq - c), bytes);
+    }
+    s->query_scales[row] = largest / 127 * b->scale * 1.44269504088896341f;
+  }
+}
+#endif
+static void load_queries(const tk_attention_block *b, size_t padded, const parts *s) {
+#if TK_X86
+  if (tk_cpu_level() >= TK_AVX512) {
+    load_queries_wide(b, padded, s);
+    return;
+  }
+#endif
+  load_queries_plain(b, padded, s);
+}
 
 TK_INLINE void store_rows_body(const tk_attention_block *b, const parts *s) {
   size_t lds = rounded(b->size, 16);
@@ -126,7 +257,13 @@ TK_INLINE void store_rows_body(const tk_attention_block *b, const parts *s) {
     float inverse = 1 / s->total[row];
     for (size_t c = 0; c < b->size; c++)
       b->out[token * b->size + c] = s->sums[row * lds + c] * (inverse * b->value_scales[c]);
-    if (!b->log_sum_exp) continue;
+  }
+}
+TK_DISPATCH_LOCAL(store_rows, (const tk_attention_block *b, const parts *s), (b, s))
+
+TK_INLINE void store_log_sums_body(const tk_attention_block *b, const parts *s) {
+  for (size_t row = 0; row < b->rows; row++) {
+    size_t token = token_at(b->query_tokens, b->first + row);
     // What the mean of the keys adds to all scores of this query.
     float shift = 0;
     for (size_t c = 0; c < b->size; c++) shift += b->q[token * b->size + c] * b->key_means[c];
@@ -134,7 +271,31 @@ TK_INLINE void store_rows_body(const tk_attention_block *b, const parts *s) {
         (s->largest[row] + log2f(s->exact_total[row])) * 0.693147180559945309f + shift * b->scale;
   }
 }
-TK_DISPATCH_LOCAL(store_rows, (const tk_attention_block *b, const parts *s), (b, s))
+TK_DISPATCH_LOCAL(store_log_sums, (const tk_attention_block *b, const parts *s), (b, s))
+
+#if TK_X86
+// As store_rows; whole lines past the caches, since writing through them would first read what is overwritten.
+TK_TARGET_VNNI static void stream_rows(const tk_attention_block *b, const parts *s) {
+  for (size_t row = 0; row < b->rows; row++) {
+    size_t token = token_at(b->query_tokens, b->first + row);
+    __m512 inverse = _mm512_set1_ps(1 / s->total[row]);
+    for (size_t c = 0; c < b->size; c += 16) {
+      __m512 unit = _mm512_mul_ps(inverse, _mm512_loadu_ps(b->value_scales + c));
+      _mm512_stream_ps(b->out + token * b->size + c, _mm512_mul_ps(_mm512_loadu_ps(s->sums + row * b->size + c), unit));
+    }
+  }
+  _mm_sfence();
+}
+#endif
+static void store(const tk_attention_block *b, const parts *s) {
+#if TK_X86
+  if (b->streams && b->size % 16 == 0 && (uintptr_t)b->out % 64 == 0 && tk_has_int8()) stream_rows(b, s);
+  else store_rows(b, s);
+#else
+  store_rows(b, s);
+#endif
+  if (b->log_sum_exp) store_log_sums(b, s);
+}
 
 // ---- Plain loops
 
@@ -332,7 +493,7 @@ TK_INLINE void join(const parts *s, size_t row, float base, float total, int32_t
       for (size_t row = 0; row < padded; row += GROUP) SUMS                                                            \
     }                                                                                                                  \
   }                                                                                                                    \
-  store_rows(b, &s);
+  store(b, &s);
 
 TK_INLINE float largest_plain(size_t width, const float *scores) {
   float largest = scores[0];
@@ -360,6 +521,7 @@ TK_INLINE void block_body(const tk_attention_block *b) {
             s.sums + row * lds + start, lds)
 
 TK_TARGET_VNNI static void block_vnni(const tk_attention_block *b) {
+  fetching fetching = fetching_of(b);
   BLOCK(
       largest_wide,
       for (size_t p = 0; p < panels; p += 3) {
@@ -374,6 +536,7 @@ TK_TARGET_VNNI static void block_vnni(const tk_attention_block *b) {
         for (size_t row = 0; row < padded; row += GROUP) {
           size_t share = row / GROUP;
           size_t shares = padded / GROUP;
+          fetch_step(b, &fetching);
           prefetch_share((const uint32_t *)b->keys + next * key_stride, 12 * key_stride, share, shares);
           prefetch_share((const uint32_t *)b->values + list[p] * value_stride, 12 * value_stride, share, shares);
           if (count == 3) SCORES_OF(3);

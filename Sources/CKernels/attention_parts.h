@@ -77,4 +77,25 @@ TK_INLINE TK_TARGET_AVX512 void prefetch_share(const void *from, size_t bytes, s
   size_t lines = bytes / 64, end = lines * (share + 1) / shares;
   for (size_t line = lines * share / shares; line < end; line++) _mm_prefetch(at + line * 64, _MM_HINT_T1);
 }
+// What is needed right after a block is asked for in its last steps, to be in the cache still: the next queries, and keys
+// and values of another head. A step is a group of queries against three panels.
+typedef struct {
+  size_t left, queries, ahead; // steps to come; rows to ask for at each
+} fetching;
+TK_INLINE fetching fetching_of(const tk_attention_block *b) {
+  size_t steps = (b->panels + 2) / 3 * (rounded(b->rows, GROUP) / GROUP);
+  return (fetching){steps, (b->next_rows + steps - 1) / steps, (b->ahead_rows + steps - 1) / steps};
+}
+// Rows of x by distance from the last of `count`, at plan positions from `first` on.
+TK_INLINE TK_TARGET_AVX512 void fetch_rows(size_t left, size_t each, size_t count, const float *x, const int32_t *tokens,
+                                           size_t first, size_t size) {
+  for (size_t row = left * each; row < count && row < (left + 1) * each; row++)
+    prefetch_share(x + token_at(tokens, first + count - 1 - row) * size, 4 * size, 0, 1);
+}
+TK_INLINE TK_TARGET_AVX512 void fetch_step(const tk_attention_block *b, fetching *f) {
+  f->left--;
+  fetch_rows(f->left, f->queries, b->next_rows, b->q, b->query_tokens, b->first + b->rows, b->size);
+  fetch_rows(f->left, f->ahead, b->ahead_rows, b->ahead_keys, b->ahead_tokens, b->ahead_first, b->size);
+  fetch_rows(f->left, f->ahead, b->ahead_rows, b->ahead_values, b->ahead_tokens, b->ahead_first, b->size);
+}
 #endif

@@ -22,7 +22,7 @@ public struct HeadPattern: Sendable {
 ///   - heads: one pattern a head, the same for all samples; `nil` is dense: the same code with every block kept.
 /// - Returns: `[B, h, N, d]`.
 ///
-/// Keys and values are packed in plan order once a head; one item of work is at most 64 queries of one block. The
+/// Keys and values are packed in plan order once a head, while the heads before are computed; one item of work is at most 64 queries of one block. The
 /// result does not depend on the number of threads.
 public func blockSparseAttention(
   _ q: Tensor, _ k: Tensor, _ v: Tensor, scale: Float, precision: Precision, heads: [HeadPattern]? = nil
@@ -89,16 +89,22 @@ private final class HeadSchedule: Sendable {
   let pattern: HeadPattern
   /// Index of the first panel of each block of keys, and the number of all.
   let panelStarts: [Int]
+  /// First plan position and number of keys of each panel.
+  let panels: [(first: Int32, count: UInt8)]
   /// Row, first query and number of queries of each item.
   let items: [(row: Int, first: Int, count: Int)]
 
   init(_ pattern: HeadPattern) {
     self.pattern = pattern
-    var starts = [0]
+    var starts = [0], panels: [(first: Int32, count: UInt8)] = []
     for column in 0..<pattern.pattern.columns {
-      starts.append(starts[column] + (pattern.pattern.keyLength(column) + Door.attentionKeys - 1) / Door.attentionKeys)
+      let end = pattern.pattern.keyStarts[column + 1]
+      for first in stride(from: pattern.pattern.keyStarts[column], to: end, by: Door.attentionKeys) {
+        panels.append((first, UInt8(min(Int(end - first), Door.attentionKeys))))
+      }
+      starts.append(panels.count)
     }
-    panelStarts = starts
+    (panelStarts, self.panels) = (starts, panels)
     items = (0..<pattern.pattern.rows).flatMap { row in
       let first = Int(pattern.pattern.queryStarts[row]), end = Int(pattern.pattern.queryStarts[row + 1])
       return stride(from: first, to: end, by: Door.attentionRows).map {
@@ -106,8 +112,6 @@ private final class HeadSchedule: Sendable {
       }
     }
   }
-
-  var panels: Int { panelStarts[panelStarts.count - 1] }
 
   /// Schedules of all heads; heads of one pattern share one.
   static func all(_ patterns: [HeadPattern]) -> [HeadSchedule] {
@@ -130,11 +134,9 @@ private final class HeadSchedule: Sendable {
       while bits != 0 {
         let column = word * 64 + bits.trailingZeroBitCount
         bits &= bits - 1
-        var left = blocks.keyLength(column)
         for panel in panelStarts[column]..<panelStarts[column + 1] {
           panelList[count] = UInt32(panel)
-          counts[count] = UInt8(min(left, Door.attentionKeys))
-          left -= Door.attentionKeys
+          counts[count] = panels[panel].count
           count += 1
         }
       }
@@ -150,73 +152,90 @@ private struct AttentionOperands {
   /// Whether results go past the caches.
   let streams: Bool
 
-  /// Bytes of packed keys and values held at a time: heads are computed in groups of this size.
+  /// Bytes of packed keys and values of heads that are computed together.
   private static let packedLimit = 6 << 20
   /// Bytes of a result from which on it is not kept in the caches on its way to memory.
   static let streamedFrom = 24 << 20
 
-  /// By head and channel.
+  /// By head of a group and channel.
   private struct Common {
     let means: PackedBuffer<Float>, scales: PackedBuffer<Float>
-    subscript(pair: Int, size: Int) -> (means: Input, scales: Input) {
-      (Input(means.pointer + pair * size), Input(scales.pointer + pair * size))
+    subscript(head: Int, size: Int) -> HeadCommon {
+      (Input(means.pointer + head * size), Input(scales.pointer + head * size))
+    }
+  }
+  private typealias HeadCommon = (means: Input, scales: Input)
+
+  /// Neighbouring heads that are computed together, with their keys and values.
+  private final class Group: @unchecked Sendable {
+    let pairs: Range<Int>, schedules: [HeadSchedule]
+    /// First panel and first item of each head, and the number of all.
+    let panelOffsets: [Int], itemOffsets: [Int]
+    let common: Common?
+    let keys: PackedBuffer<UInt32>, values: PackedBuffer<UInt32>
+
+    init(_ first: Int, _ schedules: [HeadSchedule], _ common: Common?, keyPanel: Int, valuePanel: Int) {
+      (pairs, self.schedules, self.common) = (first..<first + schedules.count, schedules, common)
+      panelOffsets = schedules.reduce(into: [0]) { $0.append($0.last! + $1.panels.count) }
+      itemOffsets = schedules.reduce(into: [0]) { $0.append($0.last! + $1.items.count) }
+      keys = PackedBuffer(count: panelOffsets.last! * keyPanel)
+      values = PackedBuffer(count: panelOffsets.last! * valuePanel)
+    }
+
+    var panels: Int { panelOffsets.last! }
+    var items: Int { itemOffsets.last! }
+  }
+
+  /// Computes heads group by group. Items of one group pack a share of the next each: it comes from memory while they are
+  /// computed.
+  func run(pairs: Int, schedule: (Int) -> HeadSchedule) {
+    var group = nextGroup(0, pairs, schedule)
+    if let group { pack(group) }
+    while let current = group {
+      let next = nextGroup(current.pairs.upperBound, pairs, schedule)
+      // Few items would leave most threads without a share.
+      let packs = next != nil && current.items >= 8 * ThreadPool.shared.threads
+      // A few items in a row, so that a thread's next queries can be fetched early.
+      ThreadPool.shared.forEach(current.items, grain: 4) { item in
+        let share = packs ? next!.panels * item / current.items..<next!.panels * (item + 1) / current.items : 0..<0
+        compute(current, item, packing: share, of: next)
+      }
+      if !packs, let next { pack(next) }
+      group = next
     }
   }
 
-  func run(pairs: Int, schedule: (Int) -> HeadSchedule) {
+  /// Heads from `first` on that are computed together.
+  private func nextGroup(_ first: Int, _ pairs: Int, _ schedule: (Int) -> HeadSchedule) -> Group? {
+    guard first < pairs else { return nil }
     let keyPanel = Door.attentionKeyPanel(size, precision), valuePanel = Door.attentionValuePanel(size, precision)
-    var first = 0
-    let common = precision == .int8 ? surveyed(pairs) : nil
-    while first < pairs {
-      var schedules: [HeadSchedule] = [], panels = 0
-      while first + schedules.count < pairs {
-        let next = schedule(first + schedules.count)
-        if !schedules.isEmpty && (panels + next.panels) * (keyPanel + valuePanel) * 4 > Self.packedLimit { break }
-        schedules.append(next)
-        panels += next.panels
-      }
-      let packedKeys = PackedBuffer<UInt32>(count: panels * keyPanel)
-      let packedValues = PackedBuffer<UInt32>(count: panels * valuePanel)
-      var panelOffsets = [0], itemOffsets = [0], blockOffsets = [0]
-      for (index, schedule) in schedules.enumerated() {
-        panelOffsets.append(panelOffsets[index] + schedule.panels)
-        itemOffsets.append(itemOffsets[index] + schedule.items.count)
-        blockOffsets.append(blockOffsets[index] + schedule.pattern.pattern.columns)
-      }
-      ThreadPool.shared.forEach(blockOffsets[schedules.count], grain: 4) { item in
-        let head = Self.section(of: item, in: blockOffsets)
-        pack(
-          first + head, schedules[head], common, column: item - blockOffsets[head],
-          packedKeys.pointer + panelOffsets[head] * keyPanel, packedValues.pointer + panelOffsets[head] * valuePanel)
-      }
-      // A few items in a row, so that a thread's next queries can be fetched early; not so many that threads wait.
-      let itemCount = itemOffsets[schedules.count]
-      let grain = max(1, min(4, itemCount / (8 * ThreadPool.shared.threads)))
-      ThreadPool.shared.forEach(itemCount, grain: grain) { item in
-        let head = Self.section(of: item, in: itemOffsets)
-        compute(
-          first + head, schedules[head], common, item: item - itemOffsets[head],
-          packedKeys.pointer + panelOffsets[head] * keyPanel, packedValues.pointer + panelOffsets[head] * valuePanel)
-      }
-      first += schedules.count
+    var schedules = [schedule(first)], panels = schedules[0].panels.count
+    while first + schedules.count < pairs {
+      let next = schedule(first + schedules.count)
+      panels += next.panels.count
+      if panels * (keyPanel + valuePanel) * 4 > Self.packedLimit { break }
+      schedules.append(next)
     }
+    let common = precision == .int8 ? surveyed(first..<first + schedules.count) : nil
+    return Group(first, schedules, common, keyPanel: keyPanel, valuePanel: valuePanel)
   }
 
   /// What packing to 8-bit integers must know of each head beforehand: the mean of its keys, by channel, and the scale
   /// of its values, by channel. Parts of fixed length are added in order, so that threads do not matter.
-  private func surveyed(_ pairs: Int) -> Common {
+  private func surveyed(_ pairs: Range<Int>) -> Common {
     let length = 1024, parts = (keyCount + length - 1) / length
-    let sums = PackedBuffer<Float>(count: pairs * parts * size),
-      largest = PackedBuffer<Float>(count: pairs * parts * size)
-    ThreadPool.shared.forEach(pairs * parts) { item in
-      let at = (item / parts * keyCount + item % parts * length) * size
+    let sums = PackedBuffer<Float>(count: pairs.count * parts * size),
+      largest = PackedBuffer<Float>(count: pairs.count * parts * size)
+    ThreadPool.shared.forEach(pairs.count * parts) { item in
+      let at = ((pairs.lowerBound + item / parts) * keyCount + item % parts * length) * size
       for buffer in [sums, largest] { (buffer.pointer + item * size).update(repeating: 0, count: size) }
       Door.attentionSurvey(
         min(length, keyCount - item % parts * length), size, keys: keys + at, values: values + at,
         sums: sums.pointer + item * size, largest: largest.pointer + item * size)
     }
-    let common = Common(means: PackedBuffer(count: pairs * size), scales: PackedBuffer(count: pairs * size))
-    for pair in 0..<pairs {
+    let common = Common(
+      means: PackedBuffer(count: pairs.count * size), scales: PackedBuffer(count: pairs.count * size))
+    for pair in 0..<pairs.count {
       for c in 0..<size {
         var (sum, most) = (Float(0), Float(0))
         for part in 0..<parts {
@@ -242,44 +261,67 @@ private struct AttentionOperands {
     return low
   }
 
-  private func pack(
-    _ pair: Int, _ schedule: HeadSchedule, _ common: Common?, column: Int, _ keyPanels: UnsafeMutablePointer<UInt32>,
-    _ valuePanels: UnsafeMutablePointer<UInt32>
-  ) {
-    let keyPanel = Door.attentionKeyPanel(size, precision), valuePanel = Door.attentionValuePanel(size, precision)
-    let start = Int(schedule.pattern.pattern.keyStarts[column]),
-      end = Int(schedule.pattern.pattern.keyStarts[column + 1])
-    withOptionalBuffer(schedule.pattern.keyOrder) { tokens in
-      for panel in schedule.panelStarts[column]..<schedule.panelStarts[column + 1] {
-        let at = start + (panel - schedule.panelStarts[column]) * Door.attentionKeys
-        Door.attentionPack(
-          first: at, count: min(Door.attentionKeys, end - at), size: size, tokens: tokens,
-          keys: keys + pair * keyCount * size, values: values + pair * keyCount * size, precision,
-          common: common?[pair, size],
-          keyPanels + panel * keyPanel, valuePanels + panel * valuePanel)
-      }
+  private func pack(_ group: Group) {
+    let grain = 16
+    ThreadPool.shared.forEach((group.panels + grain - 1) / grain) {
+      pack(group, $0 * grain..<min(($0 + 1) * grain, group.panels))
     }
   }
 
-  private func compute(
-    _ pair: Int, _ schedule: HeadSchedule, _ common: Common?, item: Int, _ keyPanels: UnsafePointer<UInt32>,
-    _ valuePanels: UnsafePointer<UInt32>
-  ) {
-    let (row, start, count) = schedule.items[item]
-    let scratch = PackedBuffer<Float>(count: Door.attentionScratch(size, precision) + schedule.panels)
-    let counts = PackedBuffer<UInt8>(count: schedule.panels)
+  private func pack(_ group: Group, _ panels: Range<Int>) {
+    guard !panels.isEmpty else { return }
+    let keyPanel = Door.attentionKeyPanel(size, precision), valuePanel = Door.attentionValuePanel(size, precision)
+    for head in Self.section(of: panels.lowerBound, in: group.panelOffsets)..<group.schedules.count {
+      let offset = group.panelOffsets[head], schedule = group.schedules[head]
+      let start = (group.pairs.lowerBound + head) * keyCount * size
+      withOptionalBuffer(schedule.pattern.keyOrder) { tokens in
+        for panel in panels.clamped(to: offset..<group.panelOffsets[head + 1]) {
+          let (first, count) = schedule.panels[panel - offset]
+          Door.attentionPack(
+            first: Int(first), count: Int(count), size: size, tokens: tokens, keys: keys + start,
+            values: values + start, precision, common: group.common?[head, size],
+            group.keys.pointer + panel * keyPanel, group.values.pointer + panel * valuePanel)
+        }
+      }
+      if group.panelOffsets[head + 1] >= panels.upperBound { return }
+    }
+  }
+
+  /// Computes an item of a group, then packs panels of the next one.
+  private func compute(_ group: Group, _ item: Int, packing share: Range<Int>, of next: Group?) {
+    let head = Self.section(of: item, in: group.itemOffsets), schedule = group.schedules[head]
+    let pair = group.pairs.lowerBound + head, at = pair * queryCount * size
+    let (row, start, count) = schedule.items[item - group.itemOffsets[head]]
+    let scratch = PackedBuffer<Float>(count: Door.attentionScratch(size, precision) + schedule.panels.count)
+    let counts = PackedBuffer<UInt8>(count: schedule.panels.count)
     let list = UnsafeMutableRawPointer(scratch.pointer + Door.attentionScratch(size, precision))
-      .bindMemory(to: UInt32.self, capacity: schedule.panels)
+      .bindMemory(to: UInt32.self, capacity: schedule.panels.count)
     let panels = schedule.list(row: row, into: list, counts.pointer)
     precondition(panels > 0, "attention: queries that read no key")
     withOptionalBuffer(schedule.pattern.queryOrder) { tokens in
-      Door.attention(
-        size: size, rows: count, first: start, nextRows: min(Door.attentionRows, queryCount - start - count),
-        tokens: tokens, query: query + pair * queryCount * size, scale: scale,
-        panels: panels, list: list, counts: counts.pointer, keys: keyPanels, values: valuePanels, precision,
-        common: common?[pair, size], scratch: scratch.pointer, output: output + pair * queryCount * size,
-        streams: streams,
-        logSumExp: logSumExp.map { $0 + pair * queryCount })
+      withAhead(share, of: next) { ahead in
+        Door.attention(
+          size: size, rows: count, first: start, nextRows: min(Door.attentionRows, queryCount - start - count),
+          tokens: tokens, query: query + at, scale: scale, panels: panels, list: list, counts: counts.pointer,
+          keys: group.keys.pointer + group.panelOffsets[head] * Door.attentionKeyPanel(size, precision),
+          values: group.values.pointer + group.panelOffsets[head] * Door.attentionValuePanel(size, precision),
+          precision, common: group.common?[head, size], ahead: ahead, scratch: scratch.pointer, output: output + at,
+          streams: streams, logSumExp: logSumExp.map { $0 + pair * queryCount })
+      }
+    }
+    if let next { pack(next, share) }
+  }
+
+  /// Calls `body` with where the keys and values of some panels lie, of the first panel's head.
+  private func withAhead(_ panels: Range<Int>, of group: Group?, _ body: (Door.Ahead?) -> Void) {
+    guard let group, !panels.isEmpty else { return body(nil) }
+    let head = Self.section(of: panels.lowerBound, in: group.panelOffsets), schedule = group.schedules[head]
+    let offset = group.panelOffsets[head], last = min(panels.upperBound, group.panelOffsets[head + 1]) - 1 - offset
+    let first = Int(schedule.panels[panels.lowerBound - offset].first)
+    let end = Int(schedule.panels[last].first) + Int(schedule.panels[last].count)
+    let start = (group.pairs.lowerBound + head) * keyCount * size
+    withOptionalBuffer(schedule.pattern.keyOrder) {
+      body(Door.Ahead(keys: keys + start, values: values + start, tokens: $0, first: first, rows: end - first))
     }
   }
 }

@@ -161,11 +161,16 @@ enum Door {
       tk_attention_pack(first, count, size, tokens, keys, values, precision.isBF16, packedKeys, packedValues)
     }
   }
+  /// Keys and values of one head to be fetched while a block is computed: rows at plan positions from `first` on.
+  struct Ahead {
+    let keys: Input, values: Input, tokens: UnsafePointer<Int32>?, first: Int, rows: Int
+  }
   static func attention(
     size: Int, rows: Int, first: Int, nextRows: Int, tokens: UnsafePointer<Int32>?, query: Input, scale: Float,
     panels: Int,
     list: UnsafePointer<UInt32>, counts: UnsafePointer<UInt8>, keys: UnsafePointer<UInt32>,
-    values: UnsafePointer<UInt32>, _ precision: Precision, common: (means: Input, scales: Input)?, scratch: Output,
+    values: UnsafePointer<UInt32>, _ precision: Precision, common: (means: Input, scales: Input)?,
+    ahead: Ahead?, scratch: Output,
     output: Output, streams: Bool, logSumExp: Output?
   ) {
     var block = tk_attention_block(
@@ -173,7 +178,8 @@ enum Door {
       panels: panels,
       panel_list: list, panel_counts: counts, keys: keys, values: values, bf16: precision.isBF16, scratch: scratch,
       out: output, streams: streams ? 1 : 0, log_sum_exp: logSumExp, key_means: common?.means,
-      value_scales: common?.scales)
+      value_scales: common?.scales, ahead_keys: ahead?.keys, ahead_values: ahead?.values,
+      ahead_tokens: ahead?.tokens, ahead_first: ahead?.first ?? 0, ahead_rows: ahead?.rows ?? 0)
     if precision == .int8 { tk_attention_int8(&block) } else { tk_attention(&block) }
   }
 }

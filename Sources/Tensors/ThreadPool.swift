@@ -54,7 +54,8 @@ public final class ThreadPool: @unchecked Sendable {
   }
 
   /// Calls `body` with every index in `0 ..< count`, in parallel, each exactly once, and returns when all are done.
-  /// - Parameter grain: how many neighbouring indices one worker takes at a time.
+  /// - Parameter grain: how many neighbouring indices one worker takes at a time; fewer towards the end, so that none
+  ///   waits long for another.
   /// A loop inside a loop runs on the calling thread.
   public func forEach(_ count: Int, grain: Int = 1, _ body: (Int) -> Void) {
     let alone = workers.load(ordering: .relaxed) == 0 || count <= grain || count <= 1
@@ -84,11 +85,17 @@ public final class ThreadPool: @unchecked Sendable {
   }
 
   private func run() {
-    let body = job.body!, count = job.count, grain = job.grain
-    while true {
-      let start = next.add(grain, ordering: .relaxed).oldValue
-      if start >= count { return }
-      for index in start..<min(start + grain, count) { body(index) }
+    let body = job.body!, count = job.count, grain = job.grain, shares = 2 * threads
+    var start = next.load(ordering: .relaxed)
+    while start < count {
+      let end = start + max(1, min(grain, (count - start) / shares))
+      let (isTaken, found) = next.weakCompareExchange(expected: start, desired: end, ordering: .relaxed)
+      if isTaken {
+        for index in start..<end { body(index) }
+        start = next.load(ordering: .relaxed)
+      } else {
+        start = found
+      }
     }
   }
 

@@ -102,6 +102,10 @@ typedef struct {
   float *log_sum_exp;           // [tokens], natural logarithm; may be null
   const float *key_means;       // [size], and [size] scales of the values: for 8-bit integers
   const float *value_scales;
+  const float *ahead_keys;      // another head's, to be fetched on the way: `ahead_rows` of each from a plan position on
+  const float *ahead_values;
+  const int32_t *ahead_tokens;
+  size_t ahead_first, ahead_rows;
 } tk_attention_block;
 void tk_attention(const tk_attention_block *block);
 /// Packs the `count` <= 16 keys and values at plan positions first ... of one head into one panel each.
