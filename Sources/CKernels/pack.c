@@ -109,6 +109,44 @@ void tk_pack_transposed_f32(size_t panel, size_t n, size_t k, const float *w, si
   }
 }
 
+// ---- Back from products with the matrix on the left
+
+static void transpose_part(size_t m, size_t from, size_t to, size_t n, const float *x, const float *bias, float *y,
+                           size_t ldy) {
+  for (size_t j = from; j < to; j++)
+    for (size_t i = 0; i < m; i++) y[j * ldy + i] = x[i * n + j] + (bias ? bias[i] : 0);
+}
+
+#if TK_X86
+// Whole blocks of 16 x 16; where they end.
+TK_TARGET_AVX512 static void transpose_wide(size_t m, size_t n, const float *x, const float *bias, float *y, size_t ldy) {
+  size_t j = 0;
+  for (; j + 16 <= n; j += 16) {
+    size_t i = 0;
+    for (; i + 16 <= m; i += 16) {
+      __m512i in[16];
+      FULL_UNROLL for (size_t l = 0; l < 16; l++) {
+        __m512 row = _mm512_loadu_ps(x + (i + l) * n + j);
+        in[l] = (__m512i)_mm512_add_ps(row, _mm512_set1_ps(bias ? bias[i + l] : 0));
+      }
+      transpose16(in, (uint32_t *)(y + j * ldy + i), ldy);
+    }
+    transpose_part(m - i, j, j + 16, n, x + i * n, bias ? bias + i : 0, y + i, ldy);
+  }
+  transpose_part(m, j, n, n, x, bias, y, ldy);
+}
+#endif
+
+void tk_transpose(size_t m, size_t n, const float *x, const float *bias, float *y, size_t ldy) {
+#if TK_X86
+  if (tk_cpu_level() >= TK_AVX512) {
+    transpose_wide(m, n, x, bias, y, ldy);
+    return;
+  }
+#endif
+  transpose_part(m, 0, n, n, x, bias, y, ldy);
+}
+
 // ---- 8-bit integers: each row in steps of its own, rounded a stretch at a time.
 
 enum { STRETCH = 256 };

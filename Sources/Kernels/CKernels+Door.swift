@@ -73,6 +73,9 @@ enum Door {
   ) {
     tk_pack_bf16_from_bf16(p, n, k, w, ldw, packed)
   }
+  static func transpose(_ m: Int, _ n: Int, _ x: Input, bias: Input?, _ y: Output, ldy: Int) {
+    tk_transpose(m, n, x, bias, y, ldy)
+  }
   static func rowsToBF16(_ m: Int, _ k: Int, _ x: Input, _ ldx: Int, _ y: UnsafeMutablePointer<UInt16>, _ ldy: Int) {
     tk_rows_to_bf16(m, k, x, ldx, y, ldy)
   }

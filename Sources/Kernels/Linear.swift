@@ -45,9 +45,9 @@ public func linear(_ x: PreparedRows, _ weight: PreparedMatrix, bias: Tensor? = 
   let (batch, tokens, size) = (x.shape[0], x.shape[1], weight.outputs / heads)
   var result = Tensor(uninitialized: [batch, heads, tokens, size])
   result.withMutableFloats { out in
-    forEachPanel(of: x, weight, bias) { panel, rows, bias in
+    forEachPanel(of: x, weight, bias) { panel, multiply in
       let columns = panel.columns, c = PackedBuffer<Float>(count: panel.rows.count * columns.count)
-      rows.multiply(panel.rows, weight, columns, bias: bias, c.pointer, ldc: columns.count)
+      multiply(c.pointer, columns.count)
       for row in panel.rows {
         let line = c.pointer + (row - panel.rows.lowerBound) * columns.count
         var column = columns.lowerBound
@@ -74,31 +74,43 @@ private func product(
 ) -> Tensor {
   var result = Tensor(uninitialized: x.shape.dropLast() + [weight.outputs])
   result.withMutableFloats { out in
-    forEachPanel(of: x, weight, bias) { panel, rows, bias in
+    forEachPanel(of: x, weight, bias) { panel, multiply in
       let c = out.baseAddress! + panel.rows.lowerBound * weight.outputs + panel.columns.lowerBound
-      rows.multiply(panel.rows, weight, panel.columns, bias: bias, c, ldc: weight.outputs)
+      multiply(c, weight.outputs)
       finish(panel, c)
     }
   }
   return result
 }
 
-/// Cuts a product into panels: whole columns of panels first, so that weights are read from memory once.
+/// Cuts a product into panels: whole columns of panels first, so that weights are read from memory once. Calls `body` with
+/// each, and with what computes its results from `c` on, rows `ldc` apart.
 private func forEachPanel(
-  of x: PreparedRows, _ weight: PreparedMatrix, _ bias: Tensor?, _ body: (ProductPanel, OperandRows, Input?) -> Void
+  of x: PreparedRows, _ weight: PreparedMatrix, _ bias: Tensor?,
+  _ body: (ProductPanel, _ multiply: (_ c: Output, _ ldc: Int) -> Void) -> Void
 ) {
   let m = x.count, n = weight.outputs
   precondition(x.width == weight.inputs, "linear: input \(x.shape) for a weight [\(n), \(weight.inputs)]")
   precondition(bias == nil || bias!.count == n, "linear: bias \(bias!.shape) for \(n) outputs")
-  // What is packed on the way is packed for many rows, and is to fit a core's cache.
-  let most = weight.isStreamed ? 1024 : 256, width = (weight.isStreamed ? 1 : 8) * Door.panel
-  let down = max(1, (m + most - 1) / most), height = ((m + down - 1) / down + 7) / 8 * 8
-  let across = (n + width - 1) / width
-  x.withRows { rows in
-    withOptional(bias) { bias in
-      ThreadPool.shared.forEach(down * across) { item in
-        let row = min(item % down * height, m), column = item / down * width
-        body(ProductPanel(rows: row..<min(row + height, m), columns: column..<min(column + width, n)), rows, bias)
+  func forEach(height: Int, width: Int, _ body: (ProductPanel) -> Void) {
+    let down = (m + height - 1) / height, across = (n + width - 1) / width
+    ThreadPool.shared.forEach(down * across) { item in
+      let row = item % down * height, column = item / down * width
+      body(ProductPanel(rows: row..<min(row + height, m), columns: column..<min(column + width, n)))
+    }
+  }
+  withOptional(bias) { bias in
+    if case .streamed(let matrix) = weight.storage {
+      let packed = x.packed
+      forEach(height: 20 * Door.panel, width: matrix.outputsAtATime) { panel in
+        body(panel) { matrix.multiply(panel.columns, packed, panel.rows, bias: bias, $0, ldc: $1) }
+      }
+      return
+    }
+    x.withRows { rows in
+      let down = max(1, (m + 255) / 256), height = max(8, ((m + down - 1) / down + 7) / 8 * 8)
+      forEach(height: height, width: 8 * Door.panel) { panel in
+        body(panel) { rows.multiply(panel.rows, weight, panel.columns, bias: bias, $0, ldc: $1) }
       }
     }
   }

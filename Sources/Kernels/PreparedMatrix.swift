@@ -1,7 +1,7 @@
 import Tensors
 
 /// The right-hand side of a product `x W^T`, in the micro-kernels' order: `W` is `[outputs, inputs]` as checkpoints store
-/// it. Packed once; or, where a matrix is used once or twice only, left in its file and packed a few outputs at a time in
+/// it. Packed once; or, where a matrix is used once or twice only, left in its file and read a few outputs at a time into
 /// the caches of the thread that multiplies by them.
 public struct PreparedMatrix: Sendable {
   enum Storage: Sendable {
@@ -25,14 +25,17 @@ public struct PreparedMatrix: Sendable {
       return
     }
     self = stored.withBytes {
-      PreparedMatrix(bits: $0.baseAddress!.assumingMemoryBound(to: UInt16.self), outputs, inputs, parallel: true)
+      PreparedMatrix(bits: $0.baseAddress!.assumingMemoryBound(to: UInt16.self), outputs, inputs)
     }
   }
 
   /// Leaves a stored `[outputs, inputs]` matrix in its file.
-  /// - Parameter onFault: called from any thread when a part of it turns out not to be what can be multiplied by; what was
-  ///   computed with it is of no use.
+  /// - Parameters:
+  ///   - onFault: called from any thread when a part of it turns out not to be what can be multiplied by; what was
+  ///     computed with it is of no use.
+  ///   - precision: not 8-bit integers, which pay only where a matrix is used often.
   public init(streaming stored: StoredTensor, precision: Precision, onFault: @escaping StreamedMatrix.FaultHandler) {
+    precondition(precision != .int8, "a matrix of 8-bit integers left in its file")
     self.init(
       outputs: stored.shape[0], inputs: stored.shape.dropFirst().reduce(1, *), precision: precision,
       storage: .streamed(StreamedMatrix(stored, onFault)))
@@ -42,7 +45,7 @@ public struct PreparedMatrix: Sendable {
   public init(_ matrix: Tensor, precision: Precision) {
     precondition(matrix.shape.count == 2, "a matrix has two axes, found \(matrix.shape)")
     self = matrix.withFloats {
-      PreparedMatrix($0.baseAddress!, matrix.shape[0], matrix.shape[1], precision, parallel: true)
+      PreparedMatrix($0.baseAddress!, matrix.shape[0], matrix.shape[1], precision)
     }
   }
 
@@ -50,37 +53,31 @@ public struct PreparedMatrix: Sendable {
     (self.outputs, self.inputs, self.precision, self.storage) = (outputs, inputs, precision, storage)
   }
 
-  init(_ w: Input, _ outputs: Int, _ inputs: Int, _ precision: Precision, parallel: Bool) {
+  private init(_ w: Input, _ outputs: Int, _ inputs: Int, _ precision: Precision) {
     let storage: Storage =
       switch precision {
-      case .float32: .float32(pack(outputs, inputs, parallel) { Door.pack($0, outputs, inputs, w, inputs, into: $1) })
+      case .float32: .float32(pack(outputs, inputs) { Door.pack($0, outputs, inputs, w, inputs, into: $1) })
       case .bfloat16:
-        .bfloat16(pack(outputs, (inputs + 1) / 2, parallel) { Door.packBF16($0, outputs, inputs, w, inputs, into: $1) })
-      case .int8: .int8(PackedIntegers(outputs, inputs, w, parallel))
+        .bfloat16(pack(outputs, (inputs + 1) / 2) { Door.packBF16($0, outputs, inputs, w, inputs, into: $1) })
+      case .int8: .int8(PackedIntegers(outputs, inputs, w))
       }
     self.init(outputs: outputs, inputs: inputs, precision: precision, storage: storage)
   }
 
-  init(bits: UnsafePointer<UInt16>, _ outputs: Int, _ inputs: Int, parallel: Bool) {
-    let packed = pack(outputs, (inputs + 1) / 2, parallel) {
+  init(bits: UnsafePointer<UInt16>, _ outputs: Int, _ inputs: Int) {
+    let packed = pack(outputs, (inputs + 1) / 2) {
       Door.packBF16($0, outputs, inputs, bits: bits, inputs, into: $1)
     }
     self.init(outputs: outputs, inputs: inputs, precision: .bfloat16, storage: .bfloat16(packed))
   }
 }
 
-/// Packs all panels of a matrix, `depth` elements deep, on all threads or on this one.
+/// Packs all panels of a matrix, `depth` elements deep.
 func pack<T: BitwiseCopyable>(
-  _ outputs: Int, _ depth: Int, _ parallel: Bool = true,
-  _ body: (_ panel: Int, _ packed: UnsafeMutablePointer<T>) -> Void
+  _ outputs: Int, _ depth: Int, _ body: (_ panel: Int, _ packed: UnsafeMutablePointer<T>) -> Void
 ) -> PackedBuffer<T> {
   let buffer = PackedBuffer<T>(count: Door.packedCount(outputs: outputs, rounded: depth))
-  let panels = (outputs + Door.panel - 1) / Door.panel
-  if parallel {
-    ThreadPool.shared.forEach(panels) { body($0, buffer.pointer) }
-  } else {
-    for panel in 0..<panels { body(panel, buffer.pointer) }
-  }
+  ThreadPool.shared.forEach((outputs + Door.panel - 1) / Door.panel) { body($0, buffer.pointer) }
   return buffer
 }
 
@@ -90,9 +87,9 @@ final class PackedIntegers: Sendable {
   let scales: PackedBuffer<Float>
   let offsets: PackedBuffer<Int32>
 
-  init(_ outputs: Int, _ inputs: Int, _ weights: Input, _ parallel: Bool) {
+  init(_ outputs: Int, _ inputs: Int, _ weights: Input) {
     let scales = PackedBuffer<Float>(count: outputs), offsets = PackedBuffer<Int32>(count: outputs)
-    words = pack(outputs, (inputs + 3) / 4, parallel) {
+    words = pack(outputs, (inputs + 3) / 4) {
       Door.packInt8($0, outputs, inputs, weights, inputs, into: $1, scales: scales.pointer, offsets: offsets.pointer)
     }
     (self.scales, self.offsets) = (scales, offsets)

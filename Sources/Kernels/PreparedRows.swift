@@ -77,6 +77,11 @@ public struct PreparedRows: Sendable {
     }
   }
 
+  /// Rows of bf16, each as long as ``OperandRows/stride(_:_:)`` has it.
+  init(_ shape: [Int], bits: PackedBuffer<UInt16>) {
+    (self.shape, precision, storage) = (shape, .bfloat16, .bfloat16(bits))
+  }
+
   /// Converts rows that `fill` writes one at a time, each from any thread.
   init(_ shape: [Int], _ precision: Precision, fill: (_ row: Int, _ out: Output) -> Void) {
     let width = shape[shape.count - 1], count = shape.dropLast().reduce(1, *)
@@ -115,6 +120,16 @@ public struct PreparedRows: Sendable {
           1, width, values, width, narrow.pointer + row * stride, stride, scales: scales.pointer + row)
       }
       storage = .int8(narrow, scales: scales)
+    }
+  }
+
+  /// The rows as a right-hand side.
+  var packed: PreparedMatrix {
+    switch storage {
+    case .float32(let x): PreparedMatrix(x.reshaped(count, width), precision: .float32)
+    case .bfloat16(let buffer):
+      PreparedMatrix(bits: buffer.pointer, count, OperandRows.stride(width, .bfloat16))
+    case .int8: preconditionFailure("rows of 8-bit integers as a right-hand side")
     }
   }
 
@@ -169,9 +184,6 @@ enum OperandRows {
         rows.count, columns.count, stride / 4, x + rows.lowerBound * stride, lda: stride,
         rowScales: scales + rows.lowerBound, packed.words.pointer + column * (stride / 4),
         scales: packed.scales.pointer + column, offsets: packed.offsets.pointer + column, bias: bias, c, ldc: ldc)
-    case (_, .streamed(let matrix)):
-      multiply(
-        rows, matrix.packed(columns, weight.precision), 0..<columns.count, bias: bias, c, ldc: ldc)
     default: preconditionFailure("rows and weight of a product differ in type: \(weight.precision) weights")
     }
   }

@@ -1,7 +1,8 @@
 import Tensors
 
-/// A matrix that stays in its file. Its outputs are read, checked and packed a few at a time by the thread that multiplies
-/// by them, while they are in its caches: memory sees each weight once.
+/// A matrix that stays in its file. Its outputs are read and checked a few at a time by the thread that multiplies by them,
+/// while they are in its caches: memory sees each weight once. They lie in the file as the left-hand side of a product
+/// wants them, so they are one, and the rows they multiply are what is packed.
 public final class StreamedMatrix: Sendable {
   /// What can be wrong with a part of a matrix.
   public enum Fault: Sendable {
@@ -16,25 +17,45 @@ public final class StreamedMatrix: Sendable {
 
   init(_ stored: StoredTensor, _ onFault: @escaping FaultHandler) { (self.stored, self.onFault) = (stored, onFault) }
 
-  /// Some outputs, packed by this thread.
-  func packed(_ outputs: Range<Int>, _ precision: Precision) -> PreparedMatrix {
-    let part = stored.slice(outputs), inputs = part.count / outputs.count
-    let buffer = PackedBuffer<UInt8>(count: part.range.count)
-    let bytes = UnsafeRawBufferPointer(start: buffer.pointer, count: part.range.count)
-    if !part.file.read(part.range, into: buffer.pointer) {
+  /// Outputs to take at a time: a multiple of 16 whose weights fit a core's second-level cache beside other operands.
+  var outputsAtATime: Int {
+    let row = stored.range.count / max(stored.shape[0], 1)
+    return max(16, (640 << 10) / max(row, 1) / 16 * 16)
+  }
+
+  /// Some outputs of some rows, computed by this thread.
+  /// - Parameters:
+  ///   - x: all rows, packed; `rows` begin at a whole panel.
+  ///   - c: where the first row's first result goes; rows of results lie `ldc` apart.
+  func multiply(
+    _ outputs: Range<Int>, _ x: PreparedMatrix, _ rows: Range<Int>, bias: Input?, _ c: Output, ldc: Int
+  ) {
+    let transposed = PackedBuffer<Float>(count: outputs.count * rows.count)
+    read(outputs, x.precision).withRows {
+      $0.multiply(0..<outputs.count, x, rows, bias: nil, transposed.pointer, ldc: rows.count)
+    }
+    Door.transpose(
+      outputs.count, rows.count, transposed.pointer, bias: bias.map { $0 + outputs.lowerBound }, c, ldy: ldc)
+  }
+
+  /// Some outputs' weights, as rows.
+  private func read(_ outputs: Range<Int>, _ precision: Precision) -> PreparedRows {
+    let part = stored.slice(outputs), shape = [outputs.count, part.count / outputs.count]
+    // Whole pairs of bf16 are rows as they lie.
+    let bits = PackedBuffer<UInt16>(count: (part.range.count + 1) / 2)
+    let bytes = UnsafeMutableRawBufferPointer(start: bits.pointer, count: part.range.count)
+    if !part.file.read(part.range, into: bytes.baseAddress!.assumingMemoryBound(to: UInt8.self)) {
       onFault(.unreadable)
-      buffer.pointer.update(repeating: 0, count: bytes.count)
-    } else if !part.type.isEachFinite(bytes) {
+      bytes.initializeMemory(as: UInt8.self, repeating: 0)
+    } else if !part.type.isEachFinite(UnsafeRawBufferPointer(bytes)) {
       onFault(.notFinite)
     }
-    return withExtendedLifetime(buffer) {
-      if part.type == .bfloat16, precision == .bfloat16 {
-        let bits = bytes.baseAddress!.assumingMemoryBound(to: UInt16.self)
-        return PreparedMatrix(bits: bits, outputs.count, inputs, parallel: false)
-      }
-      let values = PackedBuffer<Float>(count: part.count)
-      widen(bytes, part.type, from: 0, count: part.count, into: values.pointer)
-      return PreparedMatrix(values.pointer, outputs.count, inputs, precision, parallel: false)
+    if part.type == .bfloat16, precision == .bfloat16, shape[1] % 2 == 0 { return PreparedRows(shape, bits: bits) }
+    var values = Tensor(uninitialized: shape)
+    values.withMutableFloats {
+      widen(UnsafeRawBufferPointer(bytes), part.type, from: 0, count: part.count, into: $0.baseAddress!)
     }
+    withExtendedLifetime(bits) {}
+    return PreparedRows(values, precision: precision)
   }
 }

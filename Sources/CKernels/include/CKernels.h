@@ -31,6 +31,8 @@ void tk_pack_f32(size_t panel, size_t n, size_t k, const float *w, size_t ldw, f
 void tk_pack_transposed_f32(size_t panel, size_t n, size_t k, const float *w, size_t ldw, float *packed);
 void tk_pack_bf16_from_f32(size_t panel, size_t n, size_t k, const float *w, size_t ldw, uint32_t *packed);
 void tk_pack_bf16_from_bf16(size_t panel, size_t n, size_t k, const uint16_t *w, size_t ldw, uint32_t *packed);
+/// y[j * ldy + i] = x[i * n + j] + bias[i] for i < m; `bias` may be null.
+void tk_transpose(size_t m, size_t n, const float *x, const float *bias, float *y, size_t ldy);
 
 /// Round to nearest even.
 void tk_f32_to_bf16(size_t count, const float *x, uint16_t *y);
