@@ -46,18 +46,23 @@ public struct PreparedUpsampling: Sendable {
 public func upsampledConv2d(_ x: Tensor, _ weight: PreparedUpsampling, bias: Tensor? = nil) -> Tensor {
   let (batch, height, width) = (x.shape[0], x.shape[1], x.shape[2]), n = weight.outputs
   precondition(x.shape[3] == weight.inputs, "convolution: input \(x.shape), \(weight.inputs) channels")
-  let rows = PaddedRows([x], .all(1), weight.phases[0].precision, nil)
+  let source = PaddedFrames([x], .all(1), weight.phases[0].precision, nil)
+  let band = source.band(of: height, stride: 1, kernel: 3, frames: 1, groups: batch)
+  let bands = (height + band - 1) / band
   return x.writing([batch, 2 * height, 2 * width, n]) { _, output in
     withOptional(bias) { bias in
-      ThreadPool.shared.forEach(batch * 2 * height) { item in
-        let sample = item / (2 * height), y = item % (2 * height), phase = y % 2
-        let top = sample * (height + 2) + y / 2 + phase
-        for column in 0..<2 {
-          let kernel = weight.phases[2 * phase + column]
-          for row in 0..<2 {
-            kernel.multiply(
-              rows, row: top + row, column: column, width, stride: 1, kernelRow: row, bias: bias,
-              accumulate: row > 0, output + (item * 2 * width + column) * n, ldc: 2 * n)
+      ThreadPool.shared.forEach(batch * bands) { item in
+        let sample = item / bands, lines = item % bands * band..<min((item % bands + 1) * band, height)
+        let rows = source.rows(frames: sample..<sample + 1, lines.lowerBound..<lines.upperBound + 2)
+        for y in 2 * lines.lowerBound..<2 * lines.upperBound {
+          for column in 0..<2 {
+            let kernel = weight.phases[2 * (y % 2) + column]
+            for row in 0..<2 {
+              kernel.multiply(
+                rows, frame: sample, row: y / 2 + y % 2 + row, column: column, width, stride: 1, kernelRow: row,
+                bias: bias, accumulate: row > 0, output + ((sample * 2 * height + y) * 2 * width + column) * n,
+                ldc: 2 * n)
+            }
           }
         }
       }

@@ -23,9 +23,9 @@ public struct Conv2d: Sendable {
   /// - Parameters:
   ///   - transform: done to each pixel first.
   ///   - residual: added to the result.
-  public func callAsFunction(_ x: Tensor, after transform: PixelTransform? = nil, onto residual: Tensor? = nil)
-    -> Tensor
-  {
+  public func callAsFunction(
+    _ x: Tensor, after transform: PixelTransform? = nil, onto residual: consuming Tensor? = nil
+  ) -> Tensor {
     conv2d(x, weight, bias: bias, stride: stride, padding: padding, after: transform, onto: residual)
   }
 }
@@ -68,7 +68,7 @@ public struct CausalConv3d: Sendable {
   ///   - transform: done to each pixel first; the memory keeps pixels as they were before it.
   ///   - residual: added to the result.
   public func callAsFunction(
-    _ x: Tensor, memory: CausalMemory, after transform: PixelTransform? = nil, onto residual: Tensor? = nil
+    _ x: Tensor, memory: CausalMemory, after transform: PixelTransform? = nil, onto residual: consuming Tensor? = nil
   ) -> Tensor {
     let reach = weight.kernelFrames - 1, past = reach > 0 ? memory[key] : nil
     let clips = (past.map { [$0] } ?? []) + [x]

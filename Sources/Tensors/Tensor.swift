@@ -90,10 +90,13 @@ public struct Tensor: Sendable {
   /// Calls `body` with the elements for writing, after making them this value's own. The pointer must not outlive
   /// the call.
   public mutating func withMutableFloats<R>(_ body: (UnsafeMutableBufferPointer<Float>) throws -> R) rethrows -> R {
-    if !storage.isWritable || !isKnownUniquelyReferenced(&storage) { self = copied() }
+    if !isSoleOwner() { self = copied() }
     defer { withExtendedLifetime(storage) {} }
     return try body(UnsafeMutableBufferPointer(start: storage.pointer + offset, count: count))
   }
+
+  /// Whether writing would change no other tensor: then ``withMutableFloats(_:)`` copies nothing.
+  public mutating func isSoleOwner() -> Bool { storage.isWritable && isKnownUniquelyReferenced(&storage) }
 
   /// A copy with storage of its own.
   public func copied() -> Tensor {

@@ -108,7 +108,7 @@ public struct AutoencoderKL {
     /// `[B, H, W, C]` to `[B, H', W', 3]`.
     func decode(_ latents: Tensor) -> Tensor {
       var x = middle(input(postQuant.map { $0(latents) } ?? latents))
-      for block in blocks { x = block(x) }
+      for block in blocks { x = block(consume x) }
       return output(x, after: norm.transform(of: x, silu: true))
     }
   }
@@ -142,7 +142,7 @@ public struct AutoencoderKL {
     /// `[B, H, W, 3]` to mean and log-variance side by side, `[B, h, w, 2C]`.
     func moments(_ images: Tensor) -> Tensor {
       var x = input(images)
-      for block in blocks { x = block(x) }
+      for block in blocks { x = block(consume x) }
       x = middle(x)
       x = output(x, after: norm.transform(of: x, silu: true))
       return quant.map { $0(x) } ?? x
@@ -168,10 +168,11 @@ struct ResnetBlock {
     shortcut = inputs == outputs ? nil : try Conv2d(weights["conv_shortcut"], inputs, outputs, kernel: 1)
   }
 
-  /// `[B, H, W, inputs]` to `[B, H, W, outputs]`.
-  func callAsFunction(_ x: Tensor) -> Tensor {
+  /// `[B, H, W, inputs]` to `[B, H, W, outputs]`, in the memory of `x` where that can be.
+  func callAsFunction(_ x: consuming Tensor) -> Tensor {
     let y = conv1(x, after: norm1.transform(of: x, silu: true))
-    return conv2(y, after: norm2.transform(of: y, silu: true), onto: shortcut.map { $0(x) } ?? x)
+    if let shortcut { x = shortcut(x) }
+    return conv2(y, after: norm2.transform(of: y, silu: true), onto: consume x)
   }
 }
 
@@ -235,9 +236,10 @@ struct UpBlock {
       ? try UpsamplingConv2d(weights["upsamplers"][0]["conv"], outputs, outputs) : nil
   }
 
-  func callAsFunction(_ x: Tensor) -> Tensor {
-    let y = resnets.reduce(x) { $1($0) }
-    return upsampler.map { $0(y) } ?? y
+  func callAsFunction(_ x: consuming Tensor) -> Tensor {
+    var y = consume x
+    for resnet in resnets { y = resnet(consume y) }
+    return upsampler?(y) ?? y
   }
 }
 
@@ -257,8 +259,9 @@ struct DownBlock {
         padding: Padding(top: 0, left: 0, bottom: 1, right: 1)) : nil
   }
 
-  func callAsFunction(_ x: Tensor) -> Tensor {
-    let y = resnets.reduce(x) { $1($0) }
-    return downsampler.map { $0(y) } ?? y
+  func callAsFunction(_ x: consuming Tensor) -> Tensor {
+    var y = consume x
+    for resnet in resnets { y = resnet(consume y) }
+    return downsampler?(y) ?? y
   }
 }

@@ -21,7 +21,7 @@ public struct AutoencoderKLWanConfiguration: Decodable, Sendable {
   /// Which of the levels, outermost first, halve time.
   var halvesTime: [Bool] { temperalDownsample ?? [false, true, true] }
   /// Wan 2.2's blocks with averaging shortcuts.
-  var hasShortcuts: Bool { isResidual ?? false }
+  public var hasShortcuts: Bool { isResidual ?? false }
   public var imageChannels: Int { inChannels ?? 3 }
   var outputChannels: Int { outChannels ?? 3 }
   /// Side of the squares of pixels that are taken as channels before encoding.
@@ -168,7 +168,7 @@ public struct AutoencoderKLWan {
 
     private func decodeChunk(_ latents: Tensor, isFirst: Bool, memory: CausalMemory) -> Tensor {
       var x = middle(input(postQuant(latents, memory: memory), memory: memory), memory: memory)
-      for block in blocks { x = block(x, isFirst: isFirst, memory: memory) }
+      for block in blocks { x = block(consume x, isFirst: isFirst, memory: memory) }
       return output(x, memory: memory, after: norm.activated)
     }
 
@@ -230,7 +230,7 @@ public struct AutoencoderKLWan {
 
     private func encodeChunk(_ frames: Tensor, memory: CausalMemory) -> Tensor {
       var x = input(frames, memory: memory)
-      for block in blocks { x = block(x, memory: memory) }
+      for block in blocks { x = block(consume x, memory: memory) }
       return quant(output(middle(x, memory: memory), memory: memory, after: norm.activated), memory: memory)
     }
 

@@ -32,10 +32,11 @@ struct WanResidualBlock: Sendable {
       inputs == outputs ? nil : try CausalConv3d(weights["conv_shortcut"], inputs, outputs, kernel: [1, 1, 1])
   }
 
-  /// `[F, H, W, inputs]` to `[F, H, W, outputs]`.
-  func callAsFunction(_ x: Tensor, memory: CausalMemory) -> Tensor {
+  /// `[F, H, W, inputs]` to `[F, H, W, outputs]`, in the memory of `x` where that can be.
+  func callAsFunction(_ x: consuming Tensor, memory: CausalMemory) -> Tensor {
     let y = conv1(x, memory: memory, after: norm1.activated)
-    return conv2(y, memory: memory, after: norm2.activated, onto: shortcut.map { $0(x, memory: memory) } ?? x)
+    if let shortcut { x = shortcut(x, memory: memory) }
+    return conv2(y, memory: memory, after: norm2.activated, onto: consume x)
   }
 }
 
@@ -123,12 +124,13 @@ struct WanUpBlock: Sendable {
     shortcut = hasShortcut && upsamples ? (outputs, doublesTime) : nil
   }
 
-  func callAsFunction(_ x: Tensor, isFirst: Bool, memory: CausalMemory) -> Tensor {
-    var y = x
-    for block in resnets { y = block(y, memory: memory) }
+  func callAsFunction(_ x: consuming Tensor, isFirst: Bool, memory: CausalMemory) -> Tensor {
+    let input = shortcut == nil ? nil : copy x
+    var y = consume x
+    for block in resnets { y = block(consume y, memory: memory) }
     if let upsampler { y = upsampler(y, isFirst: isFirst, memory: memory) }
-    guard let shortcut else { return y }
-    return add(y, repeated(x, to: shortcut.outputs, frames: shortcut.doublesTime ? 2 : 1, isFirst: isFirst))
+    guard let shortcut, let input else { return y }
+    return add(y, repeated(input, to: shortcut.outputs, frames: shortcut.doublesTime ? 2 : 1, isFirst: isFirst))
   }
 
   /// Channels, each repeated, spread over `frames` x 2 x 2 neighbours: `[F, H, W, C]` to `[F', 2H, 2W, outputs]`. The
@@ -197,12 +199,13 @@ struct WanDownBlock: Sendable {
     }
   }
 
-  func callAsFunction(_ x: Tensor, memory: CausalMemory) -> Tensor {
-    var y = x
-    for block in resnets { y = block(y, memory: memory) }
+  func callAsFunction(_ x: consuming Tensor, memory: CausalMemory) -> Tensor {
+    let input = shortcut == nil ? nil : copy x
+    var y = consume x
+    for block in resnets { y = block(consume y, memory: memory) }
     if let downsampler { y = downsampler(y, memory: memory) }
-    guard let shortcut else { return y }
-    return add(y, averaged(x, to: shortcut.outputs, frames: shortcut.frames, side: shortcut.side))
+    guard let shortcut, let input else { return y }
+    return add(y, averaged(input, to: shortcut.outputs, frames: shortcut.frames, side: shortcut.side))
   }
 
   /// Neighbours as channels, channels averaged in groups: `[F, H, W, C]` to `[F', H', W', outputs]`. Frames short of a
