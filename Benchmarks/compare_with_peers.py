@@ -7,8 +7,9 @@
 Rows: attention (12 heads x 8,192 x 128), attention-72 (16 x 4,096 x 72), sparse (12 x 8,192 x 128 at a quarter of the
 blocks), pixart (the transformer at 1024 px, 300 text tokens), wan (the transformer at latent 5 x 60 x 104), wan-block
 (one layer at 21 x 60 x 104), vae (SDXL's decoder at 512 px), wan-vae (Wan's, 5 frames of 416 x 240) and t5 (300 tokens).
-The last six take one --folder each. PEER_PYTHON names a Python with the peers (see peers.py). Nothing else may run
-meanwhile.
+These six take one --folder each. PEER_PYTHON names a Python with the peers (see peers.py). Against ggml (see ggml.py):
+ggml-attention (12 heads x 4,096 x 128), ggml-attention-72 (16 x 4,096 x 72) and ggml-linear (4,096 x 1,536 x 1,536), with
+--ggml SOURCE DEFAULT_BUILD BEST_BUILD. Nothing else may run meanwhile.
 """
 
 import argparse
@@ -18,6 +19,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
+
+import ggml
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 os.environ["TESSERA_CACHE"] = "off"  # the text encoder is part of what is timed
@@ -94,6 +97,25 @@ def attention_row(heads, tokens, size, density=None):
     return contestants
 
 
+def ggml_row(tessera, case, kinds):
+    def contestants(args, peers):
+        source, *builds = args.ggml
+        found = {f"Tessera {dtype}": lambda d=dtype: tessera(args, d) for dtype in ("float32", "bfloat16", "int8")}
+        for build in builds:
+            for kind in kinds:
+                found[f"ggml {os.path.basename(os.path.normpath(build))} {kind}"] = lambda b=build, k=kind: ggml.seconds(b, case(source, k))
+        return found
+
+    return contestants
+
+
+def linear(args, m, n, k, dtype):
+    """Seconds of one linear layer in Tessera, the median of five."""
+    command = [os.path.join(args.build, "kernel-bench"), "linear", "--m", str(m), "--n", str(n), "--k", str(k), "--dtype", dtype,
+               "--json", "-t", str(args.threads)]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0])["seconds_median"]
+
+
 def transformer_row(op, kind, size, shape, text, methods):
     def contestants(args, peers):
         question = dict(op=op, folder=args.folder, shape=shape, text=text, cache=os.path.join(args.folder, "openvino"))
@@ -137,6 +159,12 @@ ROWS = {
                     "--batch-count", "2"),
     "wan-vae": part_row("decode", "video", "416x240", {"class": "AutoencoderKLWan", "shape": [1, 16, 2, 30, 52]}, "decode", 1,
                         "--batch-count", "2"),
+    "ggml-attention": ggml_row(lambda args, dtype: kernel(args, 12, 4096, 128, dtype),
+                               lambda source, kind: ggml.attention(source, 12, 4096, 128, kind), ("f32", "f16")),
+    "ggml-attention-72": ggml_row(lambda args, dtype: kernel(args, 16, 4096, 72, dtype),
+                                  lambda source, kind: ggml.attention(source, 16, 4096, 72, kind), ("f32", "f16")),
+    "ggml-linear": ggml_row(lambda args, dtype: linear(args, 4096, 1536, 1536, dtype),
+                            lambda source, kind: ggml.product(source, 4096, 1536, 1536, kind), ("f32", "f16", "bf16")),
     "t5": part_row("text", "image", "64x64", {"tokens": 300}, "text", 300),
 }
 
@@ -152,10 +180,11 @@ def main():
     parser.add_argument("--build", default=os.path.join(HERE, "../.build/release"))
     parser.add_argument("--peers", nargs="*", default=["torch:bfloat16", "openvino:bfloat16", "openvino:int8"],
                         help="engine:dtype, for transformers")
+    parser.add_argument("--ggml", nargs="+", help="ggml's source folder, then builds of it")
     parser.add_argument("--report", help="JSON file to write, after every round")
     args = parser.parse_args()
     args.peers = [tuple(peer.split(":")) for peer in args.peers]
-    peers, report = Peers(args.threads), {}
+    peers, report = None if all(row.startswith("ggml") for row in args.rows) else Peers(args.threads), {}
     for row in args.rows:
         contestants, seconds = ROWS[row](args, peers), {}
         for round_number in range(args.rounds + 1):
@@ -168,7 +197,8 @@ def main():
             if args.report:
                 with open(args.report, "w") as file:
                     json.dump(report, file, indent=1)
-        peers.ask({"forget": True})
+        if peers:
+            peers.ask({"forget": True})
         medians = {name: statistics.median(values) for name, values in seconds.items()}
         rivals = [name for name in medians if not name.startswith("Tessera")]
         print(f"\n{row}\n| | seconds | " + " | ".join(f"x {name}" for name in rivals) + " |\n|---|---|" + "--:|" * len(rivals))

@@ -37,6 +37,8 @@ public struct MemoryEstimate: Sendable, Hashable {
 
   /// The program, its libraries and small buffers.
   static let baseBytes = 64.0 * 1024 * 1024
+  /// What is in use at once, and what of memory given back is kept for reuse: a tenth at most.
+  private static func peak(_ bytes: Double) -> Int { whole(1.08 * (baseBytes + bytes)) }
   /// Widths of hidden size alive at once in a transformer block: the residual and the one being made, its rows as operands,
   /// q, k, v, the attention's result and that as operands.
   static let blockWidths = 8.0
@@ -58,7 +60,7 @@ public struct MemoryEstimate: Sendable, Hashable {
       phases.append(
         Phase(
           name: "text", weightsBytes: stored.bytes,
-          peakBytes: whole(Self.baseBytes + encoder.streamedBytes(other) + activations),
+          peakBytes: Self.peak(encoder.streamedBytes(other) + activations),
           flops: predictions * encoder.flops(tokens: textTokens), precision: other))
     }
     let model = geometry.transformer
@@ -67,11 +69,12 @@ public struct MemoryEstimate: Sendable, Hashable {
     let keys = try? geometry.compressedLayers(of: request)?.keyCount(
       layerCount: model.layers, of: geometry.tokenLayout(of: request))
     let kept = attentionDensity.map { $0 * Double(model.layers) * tokens }
-    let activations = predictions * 4 * (Self.blockWidths * tokens * width + 3 * caption * width)
+    // Guidance's branches are predicted one after the other.
+    let activations = 4 * (Self.blockWidths * tokens * width + 3 * caption * width)
     phases.append(
       Phase(
         name: "denoise", weightsBytes: transformer.bytes,
-        peakBytes: whole(Self.baseBytes + transformer.preparedBytes(precision) + activations),
+        peakBytes: Self.peak(transformer.preparedBytes(precision) + activations),
         flops: Double(request.steps) * predictions
           * model.flops(tokens: tokens, textTokens: textTokens, keys: kept ?? keys.map(Double.init)),
         precision: precision))
@@ -86,7 +89,7 @@ public struct MemoryEstimate: Sendable, Hashable {
     phases.append(
       Phase(
         name: "decode", weightsBytes: decoder.bytes,
-        peakBytes: whole(Self.baseBytes + decoder.preparedBytes(other) + 4 * atOnce.values + picture),
+        peakBytes: Self.peak(decoder.preparedBytes(other) + 4 * atOnce.values + picture),
         flops: decoding.flops * chunks, precision: other))
     self.phases = phases
   }
@@ -168,10 +171,12 @@ extension ModelGeometry.TextEncoder {
     return Double(layers) * (projections + attention + feedForward)
   }
 
-  /// What each thread holds of a matrix that stays in its file, in bytes: some outputs as stored, as Float32 and packed.
+  /// What each thread holds of a matrix that stays in its file, in bytes: some outputs as stored, as Float32 and as
+  /// operands.
   func streamedBytes(_ precision: Precision) -> Double {
-    let inputs = Double(max(hiddenSize, feedForwardSize, heads * headSize))
-    return Double(ThreadPool.shared.threads) * 48 * inputs * (4 + 4 + precision.bytes)
+    let inputs = Double(max(hiddenSize, feedForwardSize, heads * headSize)),
+      rows = max(16, Double(640 << 10) / (2 * inputs))
+    return Double(ThreadPool.shared.threads) * rows * inputs * (4 + 4 + precision.bytes)
   }
 
   /// Activations alive at once, in bytes.
@@ -211,40 +216,51 @@ extension ModelGeometry.Autoencoder {
 
   private func fullCost(latents: Double) -> (flops: Double, values: Double) {
     var flops = 0.0, peak = 0.0
-    let taps = Double(kernelFrames)
-    func convolve(_ area: Double, _ from: Double, _ to: Double, kernel: Double = 9) {
-      flops += 2 * kernel * taps * area * from * to
-      peak = max(peak, area * (from + 2 * to))
+    // Of one frame; frames; and what causal kernels keep of earlier ones.
+    var area = latents, frames = 1.0, kept = 0.0
+    let taps = Double(kernelFrames), isClip = kernelFrames > 1
+    func convolve(_ from: Double, _ to: Double, kernel: Double = 9, taps: Double) {
+      flops += 2 * kernel * taps * area * frames * from * to
+      kept += (taps - 1) * area * from
     }
-    func residual(_ area: Double, _ from: Double, _ to: Double) {
-      convolve(area, from, to)
-      convolve(area, to, to)
-      if from != to { convolve(area, from, to, kernel: 1) }
+    func live(_ width: Double) { peak = max(peak, area * frames * width) }
+    // The second convolution adds to its input's memory.
+    func residual(_ from: Double, _ to: Double) {
+      convolve(from, to, taps: taps)
+      convolve(to, to, taps: taps)
+      if from != to { convolve(from, to, kernel: 1, taps: 1) }
+      live(from == to ? 2 * to : from + 2 * to)
     }
-    var area = latents
     var width = Double(channels[channels.count - 1])
-    convolve(area, Double(latentChannels), width)
-    residual(area, width, width)
-    residual(area, width, width)
+    convolve(Double(latentChannels), width, taps: taps)
+    residual(width, width)
+    residual(width, width)
     if hasMiddleAttention {
       flops += 8 * area * width * width + 4 * area * area * width
-      peak = max(peak, 5 * area * width)
+      live(5 * width)
     }
     for stage in channels.indices.reversed() {
       let next = Double(channels[stage])
       for _ in 0..<blocks[stage] {
-        residual(area, width, next)
+        residual(width, next)
         width = next
       }
-      if stage > 0 {
-        area *= 4
-        convolve(area, width, width)
+      guard stage > 0 else { continue }
+      if frames < Double(temporalFactor) {
+        convolve(width, 2 * width, kernel: 1, taps: taps)
+        frames *= 2
+        live(2 * width)
       }
-      // Frames double before full resolution is reached.
-      if stage == 1 { area *= Double(temporalFactor) }
+      let to = halvesChannels ? width / 2 : width
+      area *= 4
+      convolve(width, to, taps: 1)
+      live(width / 4 + to)
+      width = to
     }
-    convolve(area, width, 3)
-    return (flops, peak)
+    convolve(width, 3, taps: taps)
+    live(width + 3)
+    // Frames are kept as copies, the newest made before the one before is dropped.
+    return (flops, peak + kept + (isClip ? 2 * area * width : 0))
   }
 
   private func tinyCost(latents: Double) -> (flops: Double, values: Double) {

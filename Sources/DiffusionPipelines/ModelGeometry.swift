@@ -38,6 +38,8 @@ public struct ModelGeometry: Sendable, Hashable {
     public let temporalFactor: Int
     /// Frames that a kernel of the decoder covers.
     public let kernelFrames: Int
+    /// Whether doubling an image halves its channels.
+    public let halvesChannels: Bool
   }
 
   public struct TextEncoder: Sendable, Hashable {
@@ -179,6 +181,7 @@ extension ModelGeometry.Autoencoder {
     latentChannels = config.latentChannels
     (isTiny, hasMiddleAttention) = (false, true)
     (scaleFactor, temporalFactor, kernelFrames) = (config.spatialFactor, config.temporalFactor, 3)
+    halvesChannels = !config.hasShortcuts
     let side = Double(TileGeometry(config).latentSize)
     tileLatents = side * side
   }
@@ -209,7 +212,7 @@ extension ModelGeometry.Autoencoder {
         path: path, reason: "expected 1 to 8 stages of positive widths, found \(widths) with \(blocks) blocks")
     }
     channels = widths
-    (scaleFactor, temporalFactor, kernelFrames) = (1 << (widths.count - 1), 1, 1)
+    (scaleFactor, temporalFactor, kernelFrames, halvesChannels) = (1 << (widths.count - 1), 1, 1, false)
     latentChannels = try bounded(config.latentChannels ?? 4, "latent_channels", folder, "vae", upTo: 4096)
     let tile = try bounded(config.sampleSize ?? 32, "sample_size", folder, "vae", upTo: 65_536)
     let tileSide = Double(max(1, tile >> (widths.count - 1)))
