@@ -10,8 +10,9 @@ import Synchronization
 /// called single-threaded from it.
 ///
 /// Work is cut into items whose number and extent do not depend on the number of threads, and an item writes only its
-/// own part of the result: so results are the same bytes for any thread count. Workers spin briefly for the next loop,
-/// since waking a sleeping thread costs 25-45 microseconds, and sleep when none comes.
+/// own part of the result: so results are the same bytes for any thread count. Workers spin for the next loop, since waking
+/// a sleeping thread costs 25-45 microseconds, and sleep when none comes. A loop waits for no worker that has not joined
+/// it: one whose core is taken by another process is not missed.
 public final class ThreadPool: @unchecked Sendable {
   /// The pool in use. Set the number of threads once, at start-up, with ``configure(threads:)``.
   public static let shared = ThreadPool()
@@ -23,9 +24,10 @@ public final class ThreadPool: @unchecked Sendable {
   }
 
   private var job = Job()
-  private let generation = Atomic<Int>(0)
+  /// The loop's number, from 1; below it the workers that are in it, in steps of ``joined``; below those ``isOpen``.
+  private let gate = Atomic<Int>(0)
+  private static let isOpen = 1, joined = 2, number = 1 << 20
   private let next = Atomic<Int>(0)
-  private let working = Atomic<Int>(0)
   private let sleeping = Atomic<Int>(0)
   private let busy = Atomic<Bool>(false)
   private var mutex = pthread_mutex_t()
@@ -43,14 +45,10 @@ public final class ThreadPool: @unchecked Sendable {
   /// Starts workers until `threads` take part in loops. More can be added later, not fewer; not from inside a loop.
   public func configure(threads: Int) {
     precondition(threads >= 1 && threads <= 1024, "thread count \(threads)")
-    // No loop may begin between counting a worker and its reading which loop is the last: it would wait for a worker
-    // that never joins.
-    while busy.exchange(true, ordering: .acquiring) { sched_yield() }
     while workers.load(ordering: .relaxed) < threads - 1 {
       startWorker()
       workers.add(1, ordering: .relaxed)
     }
-    busy.store(false, ordering: .releasing)
   }
 
   /// Calls `body` with every index in `0 ..< count`, in parallel, each exactly once, and returns when all are done.
@@ -66,16 +64,16 @@ public final class ThreadPool: @unchecked Sendable {
     withoutActuallyEscaping(body) { escaping in
       job = Job(body: escaping, count: count, grain: grain)
       next.store(0, ordering: .relaxed)
-      working.store(workers.load(ordering: .relaxed), ordering: .relaxed)
-      generation.add(1, ordering: .sequentiallyConsistent)
+      gate.add(Self.number + Self.isOpen, ordering: .sequentiallyConsistent)
       if sleeping.load(ordering: .sequentiallyConsistent) > 0 {
         pthread_mutex_lock(&mutex)
         pthread_cond_broadcast(&wake)
         pthread_mutex_unlock(&mutex)
       }
       run()
+      gate.subtract(Self.isOpen, ordering: .acquiringAndReleasing)
       var spins = 0
-      while working.load(ordering: .acquiring) > 0 {
+      while gate.load(ordering: .acquiring) % Self.number != 0 {
         spins += 1
         if spins > 20_000 { sched_yield() }
       }
@@ -100,8 +98,6 @@ public final class ThreadPool: @unchecked Sendable {
   }
 
   private func startWorker() {
-    let seen = generation.load(ordering: .acquiring)
-    let box = Unmanaged.passRetained(WorkerStart(pool: self, generation: seen))
     #if canImport(Glibc)
       var thread = pthread_t()
     #else
@@ -110,42 +106,45 @@ public final class ThreadPool: @unchecked Sendable {
     let status = pthread_create(
       &thread, nil,
       { argument in
-        let start = Unmanaged<WorkerStart>.fromOpaque(unwrapArgument(argument)).takeRetainedValue()
-        start.pool.work(from: start.generation)
+        Unmanaged<ThreadPool>.fromOpaque(unwrapArgument(argument)).takeUnretainedValue().work()
         return nil
-      }, box.toOpaque())
+      }, Unmanaged.passUnretained(self).toOpaque())
     precondition(status == 0, "cannot start a worker thread: error \(status)")
   }
 
-  private func work(from start: Int) {
-    var seen = start
+  private func work() {
+    let processors = sysconf(Int32(_SC_NPROCESSORS_ONLN))
+    var last = 0, spins = 0
     while true {
-      var spins = 0
-      while generation.load(ordering: .acquiring) == seen {
+      let found = gate.load(ordering: .acquiring)
+      if isNew(found, after: last) {
+        guard gate.weakCompareExchange(expected: found, desired: found + Self.joined, ordering: .acquiring).exchanged
+        else { continue }
+        run()
+        gate.subtract(Self.joined, ordering: .releasing)
+        (last, spins) = (found / Self.number, 0)
+      } else {
         spins += 1
-        if spins > 4_000 { sleep(until: seen) }
+        // More threads than processors would spin on one another's time.
+        if spins > (threads <= processors ? 50_000 : 1_000) {
+          sleep(after: last)
+          spins = 0
+        }
       }
-      seen += 1
-      run()
-      working.subtract(1, ordering: .releasing)
     }
   }
 
-  private func sleep(until seen: Int) {
+  /// Whether a loop is open that is not the one `last` names.
+  private func isNew(_ gate: Int, after last: Int) -> Bool {
+    gate & Self.isOpen != 0 && gate / Self.number != last
+  }
+
+  private func sleep(after last: Int) {
     pthread_mutex_lock(&mutex)
     sleeping.add(1, ordering: .sequentiallyConsistent)
-    while generation.load(ordering: .sequentiallyConsistent) == seen { pthread_cond_wait(&wake, &mutex) }
+    while !isNew(gate.load(ordering: .sequentiallyConsistent), after: last) { pthread_cond_wait(&wake, &mutex) }
     sleeping.subtract(1, ordering: .sequentiallyConsistent)
     pthread_mutex_unlock(&mutex)
-  }
-}
-
-private final class WorkerStart {
-  let pool: ThreadPool
-  let generation: Int
-  init(pool: ThreadPool, generation: Int) {
-    self.pool = pool
-    self.generation = generation
   }
 }
 

@@ -56,6 +56,23 @@ struct ThreadPoolTests {
     }
   }
 
+  /// Nothing of a loop happens after it has returned, however late a worker comes.
+  @Test func loopsInSuccession() {
+    ThreadPool.shared.configure(threads: 7)
+    let slots = UnsafeMutableBufferPointer<Int>.allocate(capacity: 9 * 64)
+    defer { slots.deallocate() }
+    slots.initialize(repeating: 0)
+    nonisolated(unsafe) let shared = slots
+    for round in 1...20_000 {
+      let count = 2 + round % 8
+      ThreadPool.shared.forEach(count) { shared[$0 * 64] = round }
+      for index in 0..<count where slots[index * 64] != round {
+        Issue.record("index \(index) of loop \(round) holds \(slots[index * 64])")
+        return
+      }
+    }
+  }
+
   /// Workers that join while another thread loops are neither waited for too soon nor forgotten.
   @Test func growsWhileLoopsRun() async {
     await withTaskGroup(of: Bool.self) { group in
