@@ -22,7 +22,7 @@ import time
 
 import toys
 
-DTYPES = ["float32", "bfloat16"]
+DTYPES = ["float32", "bfloat16", "int8"]
 # Name: pipeline, flags, extension of the result, calibration's size of blocks.
 SUBJECTS = {
     "picture": ("pixart-sigma", "generate-image", ["--size", "256x256", "--resolution-binning", "off"], ".png"),
