@@ -67,11 +67,6 @@ TK_INLINE TK_TARGET_AVX512 __m512 exp2_coarse_wide(__m512 x) {
 
 // Panels lie apart, each at a page's begin as often as not, where the processor's own prefetching stops: what the next
 // pair of panels needs is asked for while this one is computed, a share with each group of rows.
-TK_INLINE TK_TARGET_AVX512 void prefetch_near(const void *from, size_t bytes, size_t share, size_t shares) {
-  const char *at = from;
-  size_t lines = bytes / 64, end = lines * (share + 1) / shares;
-  for (size_t line = lines * share / shares; line < end; line++) _mm_prefetch(at + line * 64, _MM_HINT_T0);
-}
 TK_INLINE TK_TARGET_AVX512 void prefetch_share(const void *from, size_t bytes, size_t share, size_t shares) {
   const char *at = from;
   size_t lines = bytes / 64, end = lines * (share + 1) / shares;

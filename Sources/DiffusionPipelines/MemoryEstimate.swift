@@ -1,6 +1,7 @@
 import Checkpoints
 import DiffusionModels
 import Foundation
+import Kernels
 import Tensors
 
 /// What a run will cost, by phase, from configurations and the headers of weight files: no weight is read.
@@ -174,9 +175,9 @@ extension ModelGeometry.TextEncoder {
   /// What each thread holds of a matrix that stays in its file, in bytes: some outputs as stored, as Float32 and as
   /// operands.
   func streamedBytes(_ precision: Precision) -> Double {
-    let inputs = Double(max(hiddenSize, feedForwardSize, heads * headSize)),
-      rows = max(16, Double(640 << 10) / (2 * inputs))
-    return Double(ThreadPool.shared.threads) * rows * inputs * (4 + 4 + precision.bytes)
+    let inputs = max(hiddenSize, feedForwardSize, heads * headSize)
+    let outputs = StreamedMatrix.outputsAtATime(rowBytes: 2 * inputs)
+    return Double(ThreadPool.shared.threads) * Double(outputs * inputs) * (4 + 4 + precision.bytes)
   }
 
   /// Activations alive at once, in bytes.

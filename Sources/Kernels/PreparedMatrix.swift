@@ -15,8 +15,6 @@ public struct PreparedMatrix: Sendable {
   public let precision: Precision
   let storage: Storage
 
-  var isStreamed: Bool { if case .streamed = storage { true } else { false } }
-
   /// Prepares a stored `[outputs, inputs]` matrix. Trailing extents (of a 1 x 1 or patch convolution) count as inputs.
   public init(_ stored: StoredTensor, precision: Precision) {
     let outputs = stored.shape[0], inputs = stored.shape.dropFirst().reduce(1, *)

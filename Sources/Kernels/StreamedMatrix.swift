@@ -17,15 +17,16 @@ public final class StreamedMatrix: Sendable {
 
   init(_ stored: StoredTensor, _ onFault: @escaping FaultHandler) { (self.stored, self.onFault) = (stored, onFault) }
 
-  /// Outputs to take at a time: a multiple of 16 whose weights fit a core's second-level cache beside other operands.
-  var outputsAtATime: Int {
-    let row = stored.range.count / max(stored.shape[0], 1)
-    return max(16, (640 << 10) / max(row, 1) / 16 * 16)
-  }
+  /// Outputs that a thread takes at a time, of weights of `rowBytes` bytes an output: a multiple of 16 that fits a core's
+  /// second-level cache beside other operands.
+  public static func outputsAtATime(rowBytes: Int) -> Int { max(16, (640 << 10) / max(rowBytes, 1) / 16 * 16) }
+
+  var outputsAtATime: Int { Self.outputsAtATime(rowBytes: stored.range.count / max(stored.shape[0], 1)) }
 
   /// Some outputs of some rows, computed by this thread.
   /// - Parameters:
-  ///   - x: all rows, packed; `rows` begin at a whole panel.
+  ///   - x: all rows `[m, inputs]`, packed; `rows` begin at a whole panel.
+  ///   - bias: `[all outputs]`.
   ///   - c: where the first row's first result goes; rows of results lie `ldc` apart.
   func multiply(
     _ outputs: Range<Int>, _ x: PreparedMatrix, _ rows: Range<Int>, bias: Input?, _ c: Output, ldc: Int
@@ -38,7 +39,7 @@ public final class StreamedMatrix: Sendable {
       outputs.count, rows.count, transposed.pointer, bias: bias.map { $0 + outputs.lowerBound }, c, ldy: ldc)
   }
 
-  /// Some outputs' weights, as rows.
+  /// Some outputs' weights, `[outputs, inputs]`.
   private func read(_ outputs: Range<Int>, _ precision: Precision) -> PreparedRows {
     let part = stored.slice(outputs), shape = [outputs.count, part.count / outputs.count]
     // Whole pairs of bf16 are rows as they lie.

@@ -6,11 +6,10 @@ import Synchronization
   import Darwin
 #endif
 
-/// The one pool of worker threads. Every parallel loop of the library runs here; libraries underneath (OpenBLAS) are
-/// called single-threaded from it.
+/// The one pool of worker threads. Every parallel loop of the library runs here.
 ///
-/// Work is cut into items whose number and extent do not depend on the number of threads, and an item writes only its
-/// own part of the result: so results are the same bytes for any thread count. Workers spin for the next loop, since waking
+/// An item writes only its own part of the result, and how work is cut into items either does not depend on the number of
+/// threads or changes no sum's order: so results are the same bytes for any thread count. Workers spin for the next loop, since waking
 /// a sleeping thread costs 25-45 microseconds, and sleep when none comes. A loop waits for no worker that has not joined
 /// it: one whose core is taken by another process is not missed.
 public final class ThreadPool: @unchecked Sendable {
