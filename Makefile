@@ -10,7 +10,7 @@ BIN := .build/release
 # What is run on every code path of the kernels.
 PATH_TESTS := KernelsTests|SparseAttentionTests.ContractTests|ModelsTests.*Golden|ParityTests|CompressionTests|ResumeTests
 
-.PHONY: all build demo demo-video test check lint fuzz hostile dependencies clean
+.PHONY: all build demo demo-video test check lint sanitize fuzz hostile dependencies clean
 
 all: build
 
@@ -35,11 +35,15 @@ test: dependencies
 	  tail -n 1 .build/$$path.log; \
 	done
 
-# Everything test does, and the style of the sources.
-check: lint test
+# Everything test does, the style of the sources, and all tests under sanitizers.
+check: lint test sanitize
 
 lint:
 	swift format lint --strict --recursive Package.swift Sources Tests
+
+# Memory and undefined behaviour, then races between threads.
+sanitize: dependencies
+	Robustness/sanitize.sh
 
 # Random input for every reader of strangers' files, FUZZ_SECONDS (10) for each: crashes, hangs, memory.
 fuzz: dependencies
@@ -50,6 +54,7 @@ hostile: build
 	Robustness/mutate_pipelines.py --count 100
 	Robustness/inject_faults.py
 	Robustness/interrupt_runs.py --count 12
+	Robustness/share_folders.py --count 2
 
 dependencies:
 	@command -v swift >/dev/null || { \

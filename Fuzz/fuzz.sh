@@ -1,5 +1,6 @@
 #!/bin/sh
-# Builds the fuzz targets apart from the package, and runs each for FUZZ_SECONDS on its seeds.
+# Builds the fuzz targets apart from the package, and runs each on its seeds for FUZZ_SECONDS (10) or FUZZ_RUNS (10
+# million) inputs, whichever ends first; FUZZ_JOBS (1) of them at a time.
 #
 #     Fuzz/fuzz.sh [TARGET...]       every target without a name
 #
@@ -20,18 +21,17 @@ swift build --package-path "$build" -c release --product fuzz \
 fuzz=$build/.build/release/fuzz
 
 export TESSERA_FIXTURES="$root/Tests/PipelineTests/Fixtures" SWIFT_BACKTRACE=enable=no
-broken=
-for target in ${*:-$("$fuzz" list)}; do
-  seeds=$root/Fuzz/Corpora/$target
+export root build seconds fuzz
+printf '%s\n' ${*:-$("$fuzz" list)} | xargs -P "${FUZZ_JOBS:-1}" -I TARGET sh -euc '
+  target=$0
   mkdir -p "$build/corpora/$target"
-  echo "fuzz $target"
-  TESSERA_FUZZ_TARGET=$target "$fuzz" "$build/corpora/$target" "$seeds" -max_total_time="$seconds" -timeout=1 \
-    -report_slow_units=1 -rss_limit_mb=2048 -malloc_limit_mb=512 -max_len=20000 -print_final_stats=1 \
-    -artifact_prefix="$build/found/$target-" > "$build/$target.log" 2>&1 || {
-      tail -40 "$build/$target.log"
-      echo "fuzz $target: broken; see $build/found" >&2
-      broken=1
-    }
-  grep -E "number_of_executed_units|average_exec_per_sec|peak_rss" "$build/$target.log" | tr '\n' ' '; echo
-done
-[ -z "$broken" ]
+  status=0
+  TESSERA_FUZZ_TARGET=$target "$fuzz" "$build/corpora/$target" "$root/Fuzz/Corpora/$target" -max_total_time="$seconds" \
+    -runs="${FUZZ_RUNS:-10000000}" -timeout=1 -report_slow_units=1 -rss_limit_mb=2048 -malloc_limit_mb=512 -max_len=20000 \
+    -print_final_stats=1 -artifact_prefix="$build/found/$target-" > "$build/$target.log" 2>&1 || status=$?
+  echo "fuzz $target: $(grep -E "number_of_executed_units|average_exec_per_sec|peak_rss" "$build/$target.log" | tr "\n" " ")"
+  if [ "$status" != 0 ]; then
+    tail -40 "$build/$target.log"
+    echo "fuzz $target: broken; see $build/found" >&2
+    exit 1
+  fi' TARGET

@@ -5,6 +5,7 @@
 //   FAIL_ERRNO   the error number it fails with
 //   FAIL_REST    1: all later ones fail too, as on a disk that stays full
 //   FAIL_MEMORY  the least size in bytes of allocations that count instead of files
+//   FAIL_SITES   1: of allocations only the first from each place counts, told by the functions that led to it
 //   FAIL_LOG     a file that gets a line: how many calls there were, and which failed
 //
 // cc -shared -fPIC -O1 -o fail_nth.so fail_nth.c -ldl
@@ -12,8 +13,10 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +29,7 @@
 static atomic_int calls, failed_at;
 static const char *failed_name = "none";
 static char folder[4096];
-static int at, code, rest, is_ready;
+static int at, code, rest, is_ready, by_site;
 static size_t memory;
 
 static void count_calls(void) {
@@ -45,6 +48,7 @@ __attribute__((constructor)) static void begin(void) {
   code = (text = getenv("FAIL_ERRNO")) ? atoi(text) : ENOSPC;
   rest = (text = getenv("FAIL_REST")) ? atoi(text) : 0;
   memory = (text = getenv("FAIL_MEMORY")) ? strtoul(text, NULL, 10) : 0;
+  by_site = (text = getenv("FAIL_SITES")) ? atoi(text) : 0;
   is_ready = 1;
 }
 
@@ -165,7 +169,33 @@ FILE *fopen(const char *path, const char *mode) {
 extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t);
 extern void *__libc_memalign(size_t, size_t);
 
-static int memory_fails(const char *name, size_t size) { return is_ready && memory && size >= memory && fails(name); }
+
+// Whether an allocation's place was not seen before. Frames are followed by their pointers, as far as they are kept: a
+// library without them makes a place look like another of its callers, and no more.
+extern void *__libc_stack_end;
+static int is_new_site(void) {
+  enum { DEPTH = 12, PLACES = 1 << 18 };
+  static _Atomic uint64_t seen[PLACES];
+  char **frame = __builtin_frame_address(0), *top = (char *)__libc_stack_end;
+  if ((char *)frame > top || (char *)frame < top - (8 << 20)) top = (char *)pthread_self();
+  uint64_t hash = 14695981039346656037u;
+  for (int depth = 0; depth < DEPTH && (char *)(frame + 2) < top; depth++) {
+    hash = (hash ^ (uint64_t)frame[1]) * 1099511628211u;
+    char **next = (char **)frame[0];
+    if (next <= frame || ((uintptr_t)next & 7)) break;
+    frame = next;
+  }
+  hash |= 1;
+  for (size_t place = hash >> 20 & (PLACES - 1);; place = (place + 1) & (PLACES - 1)) {
+    uint64_t there = 0;
+    if (atomic_compare_exchange_strong(&seen[place], &there, hash)) return 1;
+    if (there == hash) return 0;
+  }
+}
+
+static int memory_fails(const char *name, size_t size) {
+  return is_ready && memory && size >= memory && (!by_site || is_new_site()) && fails(name);
+}
 
 void *malloc(size_t size) { return memory_fails("malloc", size) ? NULL : __libc_malloc(size); }
 void *calloc(size_t count, size_t size) {

@@ -6,10 +6,12 @@ that --resume or the rescued frames give what an undisturbed run gives. With --m
 
     Robustness/inject_faults.py             # one failing call at a time, and all calls from one on
     Robustness/inject_faults.py --memory 65536
+    Robustness/inject_faults.py --allocations --run video     # of any size, the first from each place in the program
 """
 
 import argparse
 import collections
+import concurrent.futures
 import errno
 import pathlib
 import shutil
@@ -35,7 +37,7 @@ RUNS = {
 def build(work):
     library = work / "fail_nth.so"
     source = pathlib.Path(__file__).with_name("fail_nth.c")
-    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-fno-omit-frame-pointer", "-o", library, source, "-ldl"], check=True)
     return library
 
 
@@ -187,17 +189,61 @@ def memory_pass(name, work, library, least, broken):
           + ", ".join(f"{code}: {count}" for code, count in sorted(ends.items(), key=str)), flush=True)
 
 
+def allocation_site(name, work, library, at):
+    """The first allocation of the `at`-th place fails: whether there is such a place, the exit code, what was broken."""
+    folder, log = work / f"results-{at}", work / f"log-{at}"
+    folder.mkdir()
+    try:
+        status, errors, count, failed, site = run(
+            command(name, folder), library, log, memory=1, sites=1, at=at, errno=errno.ENOMEM)
+        try:
+            # Time is up for a run that waits for what did not happen.
+            toys.check_end(status, errors, {0} if not failed else toys.EXIT_CODES)
+            for path in toys.files(folder):
+                if not toys.is_draft(path):
+                    toys.check_whole(path)
+        except toys.Broken as failure:
+            return failed, status, f"{name}: place {at} ({site}): {failure}\n  " + errors.strip()[-300:]
+        return failed, status, None
+    finally:
+        shutil.rmtree(folder)
+        log.unlink(missing_ok=True)
+
+
+def allocations_pass(name, work, library, first, workers, broken):
+    ends, at, done = collections.Counter(), first, False
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        while not done:
+            some = range(at, at + 64)
+            for number, (failed, status, failure) in zip(
+                    some, pool.map(lambda number: allocation_site(name, work, library, number), some)):
+                # Threads reach places in an order of their own: the end is where several in a row do not exist.
+                done = not failed and number == some[-1]
+                ends[status] += bool(failed)
+                if failure:
+                    broken.append(number)
+                    print(failure, flush=True)
+            at += len(some)
+    print(f"{name}: {sum(ends.values())} places that allocate; exit codes "
+          + ", ".join(f"{code}: {count}" for code, count in sorted(ends.items(), key=str)), flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--memory", type=int, metavar="BYTES", help="fail allocations of at least so many bytes")
     parser.add_argument("--run", choices=sorted(RUNS), action="append", help="only this run")
+    parser.add_argument("--allocations", action="store_true", help="fail the first allocation of each place")
+    parser.add_argument("--first", type=int, default=1, help="the first place")
+    parser.add_argument("--workers", type=int, default=2, help="runs at a time")
     options = parser.parse_args()
     broken = []
     work = pathlib.Path(tempfile.mkdtemp(prefix="faults-"))
     try:
         library = build(work)
         for name in options.run or RUNS:
-            if options.memory:
+            if options.allocations:
+                allocations_pass(name, work, library, options.first, options.workers, broken)
+            elif options.memory:
                 memory_pass(name, work, library, options.memory, broken)
             else:
                 for rest in (False, True):

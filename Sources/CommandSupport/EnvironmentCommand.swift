@@ -16,6 +16,12 @@ extension EnvironmentCommand {
   /// Runs the process's own arguments.
   /// - Returns: the process's exit code.
   public static func execute(environment: CommandEnvironment) -> Int32 {
+    LastWords.prepare(
+      outOfMemory: ("error: out of memory; what was saved stays\n", ExitStatus.overMemoryLimit.rawValue),
+      fileLost: (
+        "error: a mapped file became shorter or unreadable while it was used; what was saved stays\n",
+        ExitStatus.failedWhileRunning.rawValue
+      ))
     MemoryBlock.exhausted.withLock {
       $0 = { bytes in
         let line = "error: out of memory: no further \(formatBytes(bytes)) to be had; what was saved stays\n"

@@ -6,8 +6,9 @@ public enum ModelError: Error, CustomStringConvertible, Equatable {
   case unsupported(model: String, key: String, value: String, supported: String)
   /// A number outside what makes sense.
   case invalid(model: String, key: String, value: String, expected: String)
-  /// A layer whose output holds infinities or NaN, the first one; counted from 0, as in the weights' names.
-  case notFinite(layer: Int)
+  /// The first part of a model whose output holds infinities or NaN: `layer 3`, counted from 0 as in the weights' names,
+  /// or a path in the checkpoint.
+  case notFinite(part: String)
 
   public var description: String {
     switch self {
@@ -15,7 +16,7 @@ public enum ModelError: Error, CustomStringConvertible, Equatable {
       return "\(model): \(key) '\(value)' is not supported; supported: \(supported)"
     case .invalid(let model, let key, let value, let expected):
       return "\(model): \(key) is \(value), expected \(expected)"
-    case .notFinite(let layer): return "layer \(layer): its output holds infinities or NaN"
+    case .notFinite(let part): return "\(part): its output holds infinities or NaN"
     }
   }
 }
@@ -29,6 +30,12 @@ func check(_ model: String, _ key: String, _ value: Int, in range: ClosedRange<I
 }
 
 /// Throws where a layer's output is no longer made of numbers.
-func checkFinite(_ output: Tensor, layer: Int) throws {
-  guard output.isFinite else { throw ModelError.notFinite(layer: layer) }
+func checkFinite(_ output: Tensor, layer: Int) throws { try checkFinite("layer \(layer)", output) }
+
+/// Is shown what leaves each part of a model while it works, by the part's path in the checkpoint.
+public typealias Witness = (_ part: String, _ output: Tensor) throws -> Void
+
+/// A witness that throws at the first output that is no longer made of numbers.
+public func checkFinite(_ part: String, _ output: Tensor) throws {
+  guard output.isFinite else { throw ModelError.notFinite(part: part) }
 }

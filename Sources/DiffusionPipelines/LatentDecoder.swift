@@ -9,7 +9,7 @@ import Tensors
 final class LatentDecoder {
   private enum Model {
     case full(AutoencoderKL.Decoder, AutoencoderKLConfiguration)
-    case tiny(@Sendable (Tensor) -> Tensor, AutoencoderTinyConfiguration)
+    case tiny(AutoencoderTiny.Decoder, AutoencoderTinyConfiguration)
     case video(AutoencoderKLWan.Decoder, AutoencoderKLWanConfiguration)
   }
   private let model: Model
@@ -37,26 +37,40 @@ final class LatentDecoder {
 
   /// Scaled latents `[1, C, H, W]`, as the transformer leaves them, to a picture `[1, 3, H', W']` of about -1...1.
   func callAsFunction(_ latents: Tensor, tiled: Bool) throws -> Tensor {
-    let picture: Tensor
+    let picture = decoded(latents, tiled: tiled)
+    guard picture.isFinite else { throw fault { _ = try decoded(latents, tiled: tiled, witness: checkFinite) } }
+    return picture
+  }
+
+  private func decoded(_ latents: Tensor, tiled: Bool, witness: Witness? = nil) rethrows -> Tensor {
     switch model {
     case .full(let decoder, let config):
       let raw = latents.map { $0 / config.scaling + config.shift }
-      picture = tiled ? decoder.tiled(raw, TileGeometry(config)) : decoder(raw)
+      return tiled
+        ? try decoder.tiled(raw, TileGeometry(config), witness: witness) : try decoder(raw, witness: witness)
     case .tiny(let decoder, let config):
       let scaling = config.scalingFactor ?? 1, shift = config.shiftFactor ?? 0
-      picture = decoder(latents.map { $0 / scaling + shift })
+      return try decoder(latents.map { $0 / scaling + shift }, witness: witness)
     case .video: preconditionFailure("a clip is decoded frame by frame")
     }
-    guard picture.isFinite else { throw PipelineError.notFinite(component: "vae") }
-    return picture
+  }
+
+  /// What to throw for a result that is not made of numbers: decoding once more, with a look at every part, tells where
+  /// it begins.
+  private func fault(_ again: () throws -> Void) -> any Error {
+    do { try naming("vae", again) } catch { return error }
+    return PipelineError.notFinite(component: "vae")
   }
 
   /// The frames of latents `[1, C, T, H, W]`, as the transformer leaves them, one after another as they are made:
   /// `[1, 3, H', W']` of -1...1.
   func clip(_ latents: Tensor, tiled: Bool, onFrame: (Tensor) throws -> Void) throws {
     guard case .video(let decoder, let config) = model else { preconditionFailure("a clip of a picture's decoder") }
-    try decoder.decode(decoder.unnormalized(latents), tiles: tiled ? TileGeometry(config) : nil) { frames in
-      guard frames.isFinite else { throw PipelineError.notFinite(component: "vae") }
+    let raw = decoder.unnormalized(latents), tiles = tiled ? TileGeometry(config) : nil
+    try decoder.decode(raw, tiles: tiles) { frames in
+      guard frames.isFinite else {
+        throw fault { try decoder.decode(raw, tiles: tiles, witness: checkFinite) { _ in } }
+      }
       for index in 0..<frames.shape[0] { try onFrame(frames.slice(index..<index + 1).permuted(0, 3, 1, 2)) }
     }
   }

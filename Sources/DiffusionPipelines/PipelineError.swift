@@ -10,8 +10,9 @@ public enum PipelineError: Error, Hashable, Sendable, CustomStringConvertible {
   case unsupported(path: String, what: String, known: [String])
   /// The request itself makes no sense for this pipeline.
   case badRequest(String)
-  /// A component's output holds infinities or NaN; `layer` counts from 0 and `step` from 1.
-  case notFinite(component: String, layer: Int? = nil, step: Int? = nil)
+  /// A component's output holds infinities or NaN, first behind `part`: `layer 3`, counted from 0, or a path in its
+  /// checkpoint; `step` counts from 1.
+  case notFinite(component: String, part: String? = nil, step: Int? = nil)
 
   public var description: String {
     switch self {
@@ -20,8 +21,9 @@ public enum PipelineError: Error, Hashable, Sendable, CustomStringConvertible {
     case .unsupported(let path, let what, let known):
       return "\(path): \(what) is not supported" + (known.isEmpty ? "" : "; known: " + known.joined(separator: ", "))
     case .badRequest(let reason): return reason
-    case .notFinite(let component, let layer, let step):
-      return "\(component): its output holds infinities or NaN" + (layer.map { ", first after layer \($0)," } ?? "")
+    case .notFinite(let component, let part, let step):
+      return "\(component): its output holds infinities or NaN" + (part.map { ", first after \($0)" } ?? "")
+        + (part != nil && step != nil ? "," : "")
         + (step.map { " at step \($0)" } ?? "") + "; nothing was drawn"
     }
   }
@@ -31,8 +33,8 @@ public enum PipelineError: Error, Hashable, Sendable, CustomStringConvertible {
 func naming<Result>(_ component: String, step: Int? = nil, _ body: () throws -> Result) throws -> Result {
   do {
     return try body()
-  } catch ModelError.notFinite(let layer) {
-    throw PipelineError.notFinite(component: component, layer: layer, step: step)
+  } catch ModelError.notFinite(let part) {
+    throw PipelineError.notFinite(component: component, part: part, step: step)
   }
 }
 

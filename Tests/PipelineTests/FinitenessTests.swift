@@ -1,5 +1,6 @@
 import Checkpoints
 import Foundation
+import Tensors
 import Testing
 
 @testable import DiffusionPipelines
@@ -65,8 +66,41 @@ import Testing
   }
 
   @Test func overflowIsNamedByLayerAndStep() throws {
-    #expect(throws: PipelineError.notFinite(component: "transformer", layer: 1, step: 1)) {
+    #expect(throws: PipelineError.notFinite(component: "transformer", part: "layer 1", step: 1)) {
       try denoise("transformer", "transformer_blocks.1.ff.net.2.weight", 3e38)
+    }
+  }
+
+  /// Decoders are looked at part by part only where their result is no picture.
+  @Test(arguments: [
+    ("toy-dit", "decoder.up_blocks.0.resnets.0.conv1.weight", "decoder.up_blocks.0"),
+    ("toy-dit", "decoder.conv_out.weight", "decoder.conv_out"),
+    ("toy-wan", "decoder.mid_block.resnets.1.conv2.weight", "decoder.mid_block"),
+    ("toy-wan", "decoder.conv_out.weight", "decoder.conv_out"),
+  ]) func overflowInDecodersIsNamedByPart(pipeline: String, tensor: String, part: String) throws {
+    let source = PipelineParityTests.folder.appendingPathComponent(pipeline)
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("finite-\(UUID().uuidString)")
+    defer { try? FileManager.default.removeItem(at: folder) }
+    try FileManager.default.copyItem(at: source, to: folder)
+    let file = folder.appendingPathComponent("vae/diffusion_pytorch_model.safetensors")
+    let stored = try #require(try SafetensorsFile(file).tensors[tensor])
+    var bytes = try Data(contentsOf: file)
+    for start in stride(from: stored.range.lowerBound, to: stored.range.upperBound, by: 4) {
+      bytes.replaceSubrange(start..<start + 4, with: withUnsafeBytes(of: Float(3e38).bitPattern) { Data($0) })
+    }
+    try bytes.write(to: file)
+    let decoder = try LatentDecoder(PipelineFolder(path: folder.path), precision: .float32)
+    let isClip = pipeline == "toy-wan"
+    var generator = TorchRandom(seed: 1)
+    let latents = generator.normal(isClip ? [1, 3, 2, 4, 4] : [1, 4, 4, 4])
+    for tiled in [false, true] {
+      #expect(throws: PipelineError.notFinite(component: "vae", part: part)) {
+        if isClip {
+          try decoder.clip(latents, tiled: tiled) { _ in }
+        } else {
+          _ = try decoder(latents, tiled: tiled)
+        }
+      }
     }
   }
 }

@@ -101,15 +101,23 @@ public struct AutoencoderKL {
     }
 
     /// Un-scaled latents `[B, C, H, W]` to images `[B, 3, H * factor, W * factor]`, values about -1...1.
-    public func callAsFunction(_ latents: Tensor) -> Tensor {
-      decode(latents.permuted(0, 2, 3, 1)).permuted(0, 3, 1, 2)
+    public func callAsFunction(_ latents: Tensor, witness: Witness? = nil) rethrows -> Tensor {
+      try decode(latents.permuted(0, 2, 3, 1), witness).permuted(0, 3, 1, 2)
     }
 
     /// `[B, H, W, C]` to `[B, H', W', 3]`.
-    func decode(_ latents: Tensor) -> Tensor {
-      var x = middle(input(postQuant.map { $0(latents) } ?? latents))
-      for block in blocks { x = block(consume x) }
-      return output(x, after: norm.transform(of: x, silu: true))
+    func decode(_ latents: Tensor, _ witness: Witness?) rethrows -> Tensor {
+      var x = input(postQuant.map { $0(latents) } ?? latents)
+      try witness?("decoder.conv_in", x)
+      x = middle(x)
+      try witness?("decoder.mid_block", x)
+      for (index, block) in blocks.enumerated() {
+        x = block(consume x)
+        try witness?("decoder.up_blocks.\(index)", x)
+      }
+      x = output(x, after: norm.transform(of: x, silu: true))
+      try witness?("decoder.conv_out", x)
+      return x
     }
   }
 

@@ -136,9 +136,10 @@ public struct AutoencoderKLWan {
     ///   - latents: un-normalised, `[1, C, T, h, w]`.
     ///   - framesPerChunk: latent frames decoded together; does not change the result.
     ///   - tiles: decodes overlapping tiles, each by itself, and fades them into one another; `nil` decodes at once.
-    ///   - onFrames: called with frames `[n, H, W, 3]` in order, values -1...1.
+    ///   - onFrames: called with frames `[n, H, W, 3]` in order, values -1...1, or NaN.
     public func decode(
-      _ latents: Tensor, framesPerChunk: Int = 1, tiles: TileGeometry? = nil, onFrames: (Tensor) throws -> Void
+      _ latents: Tensor, framesPerChunk: Int = 1, tiles: TileGeometry? = nil, witness: Witness? = nil,
+      onFrames: (Tensor) throws -> Void
     ) throws {
       precondition(latents.shape.count == 5 && latents.shape[0] == 1, "latents \(latents.shape)")
       let x = latents.permuted(0, 2, 3, 4, 1).reshaped(
@@ -146,13 +147,14 @@ public struct AutoencoderKLWan {
       var memories: [Int: CausalMemory] = [:]
       for start in stride(from: 0, to: x.shape[0], by: framesPerChunk) {
         let chunk = x.slice(start..<min(start + framesPerChunk, x.shape[0]))
-        func part(_ index: Int, _ tile: Tensor) -> Tensor {
+        func part(_ index: Int, _ tile: Tensor) throws -> Tensor {
           let memory = memories[index] ?? CausalMemory()
           memories[index] = memory
-          return decodeChunk(tile, isFirst: start == 0, memory: memory)
+          return try decodeChunk(tile, isFirst: start == 0, memory: memory, witness)
         }
-        let decoded = tiles.map { mapTiles(chunk, $0.decoding, part) } ?? part(0, chunk)
-        try onFrames(unpatchified(decoded).map { min(max($0, -1), 1) })
+        let decoded = try tiles.map { try mapTiles(chunk, $0.decoding, part) } ?? part(0, chunk)
+        // Infinities would pass for white and black.
+        try onFrames(unpatchified(decoded).map { $0 - $0 == 0 ? min(max($0, -1), 1) : .nan })
       }
     }
 
@@ -166,10 +168,20 @@ public struct AutoencoderKLWan {
         [1, parts[0].shape[3], parts.reduce(0) { $0 + $1.shape[0] }] + parts[0].shape[1...2])
     }
 
-    private func decodeChunk(_ latents: Tensor, isFirst: Bool, memory: CausalMemory) -> Tensor {
-      var x = middle(input(postQuant(latents, memory: memory), memory: memory), memory: memory)
-      for block in blocks { x = block(consume x, isFirst: isFirst, memory: memory) }
-      return output(x, memory: memory, after: norm.activated)
+    private func decodeChunk(
+      _ latents: Tensor, isFirst: Bool, memory: CausalMemory, _ witness: Witness?
+    ) throws -> Tensor {
+      var x = input(postQuant(latents, memory: memory), memory: memory)
+      try witness?("decoder.conv_in", x)
+      x = middle(x, memory: memory)
+      try witness?("decoder.mid_block", x)
+      for (index, block) in blocks.enumerated() {
+        x = block(consume x, isFirst: isFirst, memory: memory)
+        try witness?("decoder.up_blocks.\(index)", x)
+      }
+      x = output(x, memory: memory, after: norm.activated)
+      try witness?("decoder.conv_out", x)
+      return x
     }
 
     /// Channels back to squares of pixels: `[F, h, w, C p p]` to `[F, h p, w p, C]`; within a pixel's channels, colour,

@@ -47,19 +47,25 @@ public struct AutoencoderTiny {
     (self.configuration, self.weights) = (configuration, weights)
   }
 
-  /// The half that turns latents into images: latents `[B, C, H, W]` to images `[B, 3, H * 8, W * 8]`, about -1...1.
-  public func decoder() throws -> @Sendable (Tensor) -> Tensor {
-    let layers = try decoderLayers()
-    return { latents in
+  /// The half that turns latents into images.
+  public func decoder() throws -> Decoder { Decoder(layers: try decoderLayers()) }
+
+  public struct Decoder: Sendable {
+    fileprivate let layers: [TinyLayer]
+
+    /// Latents `[B, C, H, W]` to images `[B, 3, H * 8, W * 8]`, about -1...1.
+    public func callAsFunction(_ latents: Tensor, witness: Witness? = nil) rethrows -> Tensor {
       let bounded = scaled(activated(scaled(latents, by: 1 / 3), .tanh), by: 3)
-      return run(layers, bounded.permuted(0, 2, 3, 1)).permuted(0, 3, 1, 2).map { $0 * 2 - 1 }
+      return try run(layers, bounded.permuted(0, 2, 3, 1), witness).permuted(0, 3, 1, 2).map { $0 * 2 - 1 }
     }
   }
 
   /// The half that turns images, -1...1, into latents.
   public func encoder() throws -> @Sendable (Tensor) -> Tensor {
     let layers = try encoderLayers()
-    return { images in run(layers, images.map { ($0 + 1) / 2 }.permuted(0, 2, 3, 1)).permuted(0, 3, 1, 2) }
+    return { images in
+      run(layers, images.map { ($0 + 1) / 2 }.permuted(0, 2, 3, 1), nil).permuted(0, 3, 1, 2)
+    }
   }
 
   private func decoderLayers() throws -> [TinyLayer] {
@@ -103,15 +109,18 @@ private enum TinyLayer: Sendable {
   case conv(Conv2d), relu, block(TinyBlock), upsample
 }
 
-private func run(_ layers: [TinyLayer], _ x: Tensor) -> Tensor {
-  layers.reduce(x) { x, layer in
+private func run(_ layers: [TinyLayer], _ x: Tensor, _ witness: Witness?) rethrows -> Tensor {
+  var x = x
+  for (index, layer) in layers.enumerated() {
     switch layer {
-    case .conv(let conv): conv(x)
-    case .relu: activated(x, .relu)
-    case .block(let block): block(x)
-    case .upsample: upsampledNearest2x(x)
+    case .conv(let conv): x = conv(x)
+    case .relu: x = activated(x, .relu)
+    case .block(let block): x = block(x)
+    case .upsample: x = upsampledNearest2x(x)
     }
+    try witness?("decoder.layers.\(index)", x)
   }
+  return x
 }
 
 /// Three convolutions with ReLU, a residual, ReLU. Checkpoint: `conv.0`, `conv.2`, `conv.4`.

@@ -36,8 +36,8 @@ extension AutoencoderKL.Decoder {
   /// Decodes tile by tile, fading each into its neighbours above and to the left over the overlap.
   /// - Parameter latents: un-scaled, `[B, C, H, W]`.
   /// - Returns: `[B, 3, H', W']`. Not equal to decoding at once: each tile is normalised by itself.
-  public func tiled(_ latents: Tensor, _ tiles: TileGeometry) -> Tensor {
-    mapTiles(latents.permuted(0, 2, 3, 1), tiles.decoding) { decode($1) }.permuted(0, 3, 1, 2)
+  public func tiled(_ latents: Tensor, _ tiles: TileGeometry, witness: Witness? = nil) rethrows -> Tensor {
+    try mapTiles(latents.permuted(0, 2, 3, 1), tiles.decoding) { try decode($1, witness) }.permuted(0, 3, 1, 2)
   }
 }
 
@@ -50,14 +50,16 @@ extension AutoencoderKL.Encoder {
 }
 
 /// Applies `body` to overlapping tiles of `x` `[B, H, W, C]`, numbered row by row, and joins the results.
-func mapTiles(_ x: Tensor, _ axis: TileGeometry.Axis, _ body: (_ index: Int, Tensor) -> Tensor) -> Tensor {
+func mapTiles(_ x: Tensor, _ axis: TileGeometry.Axis, _ body: (_ index: Int, Tensor) throws -> Tensor) rethrows
+  -> Tensor
+{
   let height = x.shape[1], width = x.shape[2]
   var rows: [Tensor] = [], above: [Tensor] = [], index = 0
   for top in stride(from: 0, to: height, by: axis.step) {
     let band = x.narrowed(axis: 1, top..<min(top + axis.size, height))
     var results: [Tensor] = []
     for left in stride(from: 0, to: width, by: axis.step) {
-      results.append(body(index, band.narrowed(axis: 2, left..<min(left + axis.size, width))))
+      results.append(try body(index, band.narrowed(axis: 2, left..<min(left + axis.size, width))))
       index += 1
     }
     var kept: [Tensor] = []

@@ -1,0 +1,18 @@
+#!/bin/sh
+# Builds all tests apart, with sanitizers in Swift and C, and runs them: memory and undefined behaviour, then races.
+#
+#     Robustness/sanitize.sh [address] [thread]
+set -eu
+cd "$(dirname "$0")/.."
+for kind in ${*:-address thread}; do
+  case $kind in
+    # Undefined behaviour is C's: Swift traps on its own.
+    address) more="-Xcc -fsanitize=undefined -Xcc -fno-sanitize-recover=undefined" ;;
+    thread) more= ;;
+    *) echo "sanitize.sh: address or thread, not '$kind'" >&2; exit 64 ;;
+  esac
+  echo "sanitize: $kind"
+  # shellcheck disable=SC2086
+  ASAN_OPTIONS=detect_stack_use_after_return=0 TSAN_OPTIONS=halt_on_error=1 \
+    swift test -c release --sanitize=$kind --scratch-path ".build/$kind" $more
+done
