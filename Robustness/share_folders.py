@@ -135,7 +135,7 @@ def large_encoder(work):
     return folder
 
 
-def same_cache(work, pipeline, expected, rng, ends):
+def same_cache(work, pipeline, expected, cut, rng, ends):
     """Runs of few prompts on one cache, one killed, one file cut: pictures are those of runs without a cache."""
     cache, folder = work / "cache", work / "results"
     folder.mkdir()
@@ -158,12 +158,15 @@ def same_cache(work, pipeline, expected, rng, ends):
             raise toys.Broken(f"another picture of '{prompt}'")
     kept = [path for path in toys.files(cache) if path.suffix == ".safetensors"]
     for path in kept:
-        toys.check_whole(path)
+        # What this script cut stays so until someone asks for it.
+        if path.read_bytes() != cut.get(path):
+            toys.check_whole(path)
     if not kept and victim >= len(runs):
         raise toys.Broken("nothing was cached")
     if kept and rng.random() < 0.5:
         damaged = rng.choice(kept)
-        damaged.write_bytes(damaged.read_bytes()[:rng.randrange(2000)])
+        cut[damaged] = damaged.read_bytes()[:rng.randrange(2000)]
+        damaged.write_bytes(cut[damaged])
     shutil.rmtree(folder)
 
 
@@ -196,12 +199,12 @@ def main():
     try:
         for name in options.run or list(RUNS) + ["cache"]:
             if name == "cache":
-                pipeline, expected = large_encoder(work), {}
+                pipeline, expected, cut = large_encoder(work), {}, {}
                 for prompt in ("a red ball", "a blue cube", "a tree"):
                     status, _, errors = toys.run(cached(pipeline, prompt, work / "one.png"), memory=None)
                     toys.check_end(status, errors, {0})
                     expected[prompt] = (work / "one.png").read_bytes()
-                trials("the same cache", lambda rng, ends: same_cache(work, pipeline, expected, rng, ends))
+                trials("the same cache", lambda rng, ends: same_cache(work, pipeline, expected, cut, rng, ends))
                 continue
             expected, took = quiet(name, work)
             trials(f"{name}, the same folder", lambda rng, ends: same_output(name, work, expected, took, rng, ends))

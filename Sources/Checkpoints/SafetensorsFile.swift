@@ -22,7 +22,7 @@ public struct SafetensorsFile: Sendable {
     let file: MappedFile
     do {
       file = try MappedFile(path: url.path)
-    } catch let failure as MappedFile.Failure {
+    } catch let failure as MappedFile.Failure where !failure.isOutOfMemory {
       throw CheckpointError.missing(path: url.path, reason: failure.isMissing ? "no such file" : failure.reason)
     }
     let path = url.path

@@ -1,5 +1,6 @@
 import DiffusionPipelines
 import Foundation
+import Tensors
 import Kernels
 import Media
 import Schedulers
@@ -34,6 +35,7 @@ extension CommandEnvironment {
   public static func live(
     makeGenerator: @escaping (PipelineFolder, GeneratorOptions) throws -> any MediaGenerator
   ) -> CommandEnvironment {
+    prepareLastWords()
     let start = ContinuousClock.now
     return CommandEnvironment(
       // A reader that has gone away is no reason to lose a run.
@@ -76,6 +78,23 @@ extension CommandEnvironment {
         options.embeddings = EmbeddingCache(environment: ProcessInfo.processInfo.environment)
         return try makeGenerator(folder, options)
       })
+  }
+
+  /// A documented exit code and a line for ends that no error can tell of.
+  private static func prepareLastWords() {
+    LastWords.prepare(
+      outOfMemory: ("error: out of memory; what was saved stays\n", ExitStatus.overMemoryLimit.rawValue),
+      fileLost: (
+        "error: a mapped file became shorter or unreadable while it was used; what was saved stays\n",
+        ExitStatus.failedWhileRunning.rawValue
+      ))
+    MemoryBlock.exhausted.withLock {
+      $0 = { bytes in
+        let line = "error: out of memory: no further \(formatBytes(bytes)) to be had; what was saved stays\n"
+        try? FileHandle.standardError.write(contentsOf: Data(line.utf8))
+        _exit(ExitStatus.overMemoryLimit.rawValue)
+      }
+    }
   }
 
   /// Begins to listen for Ctrl-C, and says once what it does.

@@ -54,7 +54,8 @@ public func exitStatus(for error: any Error) -> ExitStatus {
     case .badRequest: return .usage
     }
   case let failure as TolerantJSON.Failure: return failure.isMissing ? .inputMissing : .badData
-  case let failure as MappedFile.Failure: return failure.isMissing ? .inputMissing : .badData
+  case let failure as MappedFile.Failure:
+    return failure.isOutOfMemory ? .overMemoryLimit : failure.isMissing ? .inputMissing : .badData
   case let error as CheckpointError:
     if case .missing = error { return .inputMissing }
     return .badData

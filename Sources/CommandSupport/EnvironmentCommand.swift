@@ -1,7 +1,6 @@
 import ArgumentParser
 import DiffusionPipelines
 import Foundation
-import Tensors
 
 /// A command that touches the outside world through its environment alone.
 public protocol EnvironmentCommand: ParsableCommand {
@@ -16,19 +15,6 @@ extension EnvironmentCommand {
   /// Runs the process's own arguments.
   /// - Returns: the process's exit code.
   public static func execute(environment: CommandEnvironment) -> Int32 {
-    LastWords.prepare(
-      outOfMemory: ("error: out of memory; what was saved stays\n", ExitStatus.overMemoryLimit.rawValue),
-      fileLost: (
-        "error: a mapped file became shorter or unreadable while it was used; what was saved stays\n",
-        ExitStatus.failedWhileRunning.rawValue
-      ))
-    MemoryBlock.exhausted.withLock {
-      $0 = { bytes in
-        let line = "error: out of memory: no further \(formatBytes(bytes)) to be had; what was saved stays\n"
-        try? FileHandle.standardError.write(contentsOf: Data(line.utf8))
-        _exit(ExitStatus.overMemoryLimit.rawValue)
-      }
-    }
     do {
       try ProcessorTraits.checkLimit()
       return execute(try ArgumentsDoor.arguments(), environment: environment)

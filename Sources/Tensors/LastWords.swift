@@ -12,42 +12,32 @@ public enum LastWords {
   /// - Parameters:
   ///   - outOfMemory: a line, and the process's exit code.
   ///   - fileLost: the same for a mapped file whose bytes can no longer be read.
-  public static func prepare(outOfMemory: (line: String, code: Int32), fileLost: (line: String, code: Int32)) {
-    memory = Ending(outOfMemory.line, outOfMemory.code)
-    file = Ending(fileLost.line, fileLost.code)
+  public static func prepare(
+    outOfMemory: (line: StaticString, code: Int32), fileLost: (line: StaticString, code: Int32)
+  ) {
+    (memory, file) = (outOfMemory, fileLost)
     errno = 0
     // The runtime and C++ abort where an allocation fails; others go on with a null pointer, or trap. The thread's errno
     // still says why.
     for number in [SIGABRT, SIGSEGV, SIGILL, SIGTRAP] {
       previous[Int(number)] = signal(number) { number in
-        if errno == ENOMEM { LastWords.memory.end() }
+        if errno == ENOMEM { LastWords.end(LastWords.memory) }
         signal(number, LastWords.previous[Int(number)])
         // Faults come again by themselves.
         if number == SIGABRT { raise(number) }
       }
     }
-    _ = signal(SIGBUS) { _ in LastWords.file.end() }
+    _ = signal(SIGBUS) { _ in LastWords.end(LastWords.file) }
   }
 
-  /// Made beforehand: where it is used nothing can be allocated.
-  private struct Ending {
-    let bytes: UnsafeMutableBufferPointer<UInt8>, code: Int32
-
-    init(_ line: String, _ code: Int32) {
-      bytes = .allocate(capacity: line.utf8.count)
-      _ = bytes.initialize(from: line.utf8)
-      self.code = code
-    }
-
-    func end() -> Never {
-      _ = write(STDERR_FILENO, bytes.baseAddress, bytes.count)
-      _exit(code)
-    }
+  /// Allocates nothing.
+  private static func end(_ ending: (line: StaticString, code: Int32)) -> Never {
+    _ = write(STDERR_FILENO, ending.line.utf8Start, ending.line.utf8CodeUnitCount)
+    _exit(ending.code)
   }
 
   // Written once, before other threads exist.
-  nonisolated(unsafe) private static var memory = Ending("", 1), file = Ending("", 1)
+  nonisolated(unsafe) private static var memory: (line: StaticString, code: Int32) = ("", 1), file = memory
   /// What was there before, by signal.
-  nonisolated(unsafe) private static let previous = UnsafeMutablePointer<(@convention(c) (Int32) -> Void)?>.allocate(
-    capacity: 128)
+  nonisolated(unsafe) private static var previous = InlineArray<32, (@convention(c) (Int32) -> Void)?>(repeating: nil)
 }

@@ -17,7 +17,9 @@ public final class MappedFile: @unchecked Sendable {
   /// Why a file could not be mapped.
   public struct Failure: Error, CustomStringConvertible {
     public let path: String, reason: String
-    public var isMissing: Bool
+    public var isMissing = false
+    /// Whether the system had no memory, or no addresses, left for it.
+    public var isOutOfMemory = false
     public var description: String { "\(path): \(reason)" }
   }
 
@@ -31,10 +33,10 @@ public final class MappedFile: @unchecked Sendable {
     defer { if !isOpen { close(descriptor) } }
     var status = stat()
     guard fstat(descriptor, &status) == 0 else {
-      throw Failure(path: path, reason: String(cString: strerror(errno)), isMissing: false)
+      throw Failure(path: path, reason: String(cString: strerror(errno)))
     }
     guard status.st_mode & S_IFMT == S_IFREG else {
-      throw Failure(path: path, reason: "not a regular file", isMissing: false)
+      throw Failure(path: path, reason: "not a regular file")
     }
     self.path = path
     self.descriptor = descriptor
@@ -45,7 +47,10 @@ public final class MappedFile: @unchecked Sendable {
       return
     }
     guard let mapped = mmap(nil, count, PROT_READ, MAP_PRIVATE, descriptor, 0), mapped != MAP_FAILED else {
-      throw Failure(path: path, reason: "cannot map: " + String(cString: strerror(errno)), isMissing: false)
+      let isOutOfMemory = errno == ENOMEM
+      throw Failure(
+        path: path, reason: "cannot map \(count) bytes: " + String(cString: strerror(errno)),
+        isOutOfMemory: isOutOfMemory)
     }
     base = mapped
     isOpen = true
