@@ -28,7 +28,7 @@ demo-video: dependencies
 # All tests, then those of the kernels and of exactness again on every slower code path.
 test: dependencies
 	swift test -c release
-	for path in avx512 avx2 portable; do \
+	for path in avx512 avx2-vnni avx2 portable; do \
 	  echo "make: kernels and exactness on the path $$path"; \
 	  TESSERA_CPU=$$path swift test -c release --skip-build --filter '$(PATH_TESTS)' > .build/$$path.log 2>&1 \
 	    || { cat .build/$$path.log; exit 1; }; \

@@ -52,7 +52,9 @@ def main():
         for name, module in layers.items():
             module.register_forward_pre_hook(hook(name))
         for index, prompt in enumerate(PROMPTS):
-            more = {"use_resolution_binning": False} if "PixArt" in type(pipeline).__name__ else {}
+            # The size of the tabletop pipelines.
+            more = ({"use_resolution_binning": False} if "PixArt" in type(pipeline).__name__
+                    else {"height": 64, "width": 64, "num_frames": 17})
             pipeline(prompt, num_inference_steps=args.steps, guidance_scale=3, output_type="latent",
                      generator=torch.Generator().manual_seed(index), **more)
         errors = collections.defaultdict(lambda: collections.defaultdict(list))

@@ -8,6 +8,7 @@
 //   values  fp32 [chunk][16 keys][w]     bf16 [chunk][8 pairs of keys][w]
 // where values come in chunks of w = 16, 32 or 48 channels.
 #include "attention_parts.h"
+#include "lanes.h"
 #include "transpose.h"
 
 size_t tk_attention_key_panel(size_t size, int bf16) { return bf16 ? rounded(size, 2) / 2 * KEYS : size * KEYS; }
@@ -57,33 +58,22 @@ TK_INLINE void pack_values_bf16(size_t count, size_t size, const float *const *r
   }
 }
 
-// ---- Portable and AVX2: plain loops over 4 rows by 16 lanes, which the compiler vectorises per target.
+// ---- Portable and AVX2: 4 rows by 16 lanes at a time, in vectors of the compiler's own.
+
+_Static_assert(KEYS == LANE_WIDTH, "a panel of keys is what a block of products is wide");
 
 TK_INLINE void scores_plain(int bf16, size_t size, const float *q, size_t ldq, const void *keys, size_t count,
                             float *scores) {
-  const uint32_t *pairs = keys;
-  const float *floats = keys;
-  for (int row = 0; row < GROUP; row += 4) {
-    float sum[4][KEYS] = {{0}};
-    if (bf16) {
-      for (size_t c = 0; c < ldq; c++)
-        for (int i = 0; i < 4; i++) {
-          uint32_t value;
-          memcpy(&value, q + (row + i) * ldq + c, 4);
-          float low = bits_float(value << 16), high = bits_float(value & 0xffff0000u);
-          for (int j = 0; j < KEYS; j++) {
-            uint32_t pair = pairs[c * KEYS + j];
-            sum[i][j] += low * bits_float(pair << 16);
-            sum[i][j] += high * bits_float(pair & 0xffff0000u);
-          }
-        }
-    } else {
-      for (size_t c = 0; c < size; c++)
-        for (int i = 0; i < 4; i++)
-          for (int j = 0; j < KEYS; j++) sum[i][j] += q[(row + i) * ldq + c] * floats[c * KEYS + j];
+  for (int row = 0; row < GROUP; row += LANE_ROWS) {
+    floats8 sum[LANE_ROWS][LANE_VECTORS] = {{{0}}};
+    const float *from = q + row * ldq;
+    if (bf16) add_bf16(LANE_ROWS, ldq, (const uint16_t *)from, 2 * ldq, keys, KEYS, sum);
+    else add_f32(LANE_ROWS, size, from, ldq, keys, KEYS, sum);
+    FULL_UNROLL for (int i = 0; i < LANE_ROWS; i++) {
+      float *out = scores + (row + i) * TILE;
+      store_lanes(sum[i], out, KEYS);
+      for (size_t j = count; j < KEYS; j++) out[j] = ABSENT;
     }
-    for (int i = 0; i < 4; i++)
-      for (size_t j = 0; j < KEYS; j++) scores[(row + i) * TILE + j] = j < count ? sum[i][j] : ABSENT;
   }
 }
 
@@ -106,30 +96,18 @@ TK_INLINE float softmax_plain(int bf16, size_t width, float *scores, uint16_t *w
 TK_INLINE void sums_plain(int bf16, size_t panels, const uint32_t *list, size_t stride, const void *values,
                           size_t offset, size_t width, const float *scores, const uint16_t *weights, float *sums,
                           size_t lds) {
-  for (int row = 0; row < GROUP; row++)
+  for (int row = 0; row < GROUP; row += LANE_ROWS)
     for (size_t start = 0; start < width; start += KEYS) {
-      float sum[KEYS];
-      memcpy(sum, sums + row * lds + start, sizeof sum);
+      floats8 sum[LANE_ROWS][LANE_VECTORS];
+      float *out = sums + row * lds + start;
+      FULL_UNROLL for (int i = 0; i < LANE_ROWS; i++) load_lanes(sum[i], out + i * lds, KEYS);
       for (size_t p = 0; p < panels; p++) {
-        const float *floats = (const float *)values + list[p] * stride + offset + start;
-        const uint32_t *pairs = (const uint32_t *)values + list[p] * stride + offset + start;
-        if (bf16) {
-          for (size_t k = 0; k < KEYS / 2; k++) {
-            uint32_t weight;
-            memcpy(&weight, weights + row * TILE + p * KEYS + 2 * k, 4);
-            float low = bits_float(weight << 16), high = bits_float(weight & 0xffff0000u);
-            for (int j = 0; j < KEYS; j++) {
-              uint32_t pair = pairs[k * width + j];
-              sum[j] += low * bits_float(pair << 16);
-              sum[j] += high * bits_float(pair & 0xffff0000u);
-            }
-          }
-        } else {
-          for (size_t k = 0; k < KEYS; k++)
-            for (int j = 0; j < KEYS; j++) sum[j] += scores[row * TILE + p * KEYS + k] * floats[k * width + j];
-        }
+        size_t at = list[p] * stride + offset + start, first = row * TILE + p * KEYS;
+        if (bf16)
+          add_bf16(LANE_ROWS, KEYS / 2, weights + first, TILE, (const uint32_t *)values + at, width, sum);
+        else add_f32(LANE_ROWS, KEYS, scores + first, TILE, (const float *)values + at, width, sum);
       }
-      memcpy(sums + row * lds + start, sum, sizeof sum);
+      FULL_UNROLL for (int i = 0; i < LANE_ROWS; i++) store_lanes(sum[i], out + i * lds, KEYS);
     }
 }
 
@@ -525,7 +503,7 @@ void tk_attention(const tk_attention_block *block) {
     else block_bf16_portable(block);
   } else {
     if (level >= TK_AVX512) block_f32_avx512(block);
-    else if (level == TK_AVX2) block_f32_avx2(block);
+    else if (level >= TK_AVX2) block_f32_avx2(block);
     else block_f32_portable(block);
   }
 #else

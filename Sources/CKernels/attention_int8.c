@@ -10,6 +10,7 @@
 //   values  [chunk][4][w] words of four keys, in chunks of w = 16, 32 or 48 channels
 #include "attention_parts.h"
 #include "integers.h"
+#include "lanes.h"
 #include "transpose.h"
 
 enum { FOUR = 4, PART = 64 };
@@ -299,6 +300,13 @@ static void store(const tk_attention_block *b, const parts *s) {
 
 // ---- Plain loops
 
+// Integer sums of a panel to scores.
+TK_INLINE void finish_scores(const int32_t *sums, const float *scales, const int32_t *offsets, float query_scale,
+                             size_t count, float *scores) {
+  for (size_t j = 0; j < KEYS; j++) scores[j] = (float)(sums[j] - offsets[j]) * (query_scale * scales[j]);
+  for (size_t j = count; j < KEYS; j++) scores[j] = ABSENT;
+}
+
 TK_INLINE void scores_plain(const uint8_t *q, size_t quads, const float *query_scales, const uint32_t *keys,
                             size_t count, float *scores) {
   const float *scales = (const float *)(keys + quads * KEYS);
@@ -313,8 +321,7 @@ TK_INLINE void scores_plain(const uint8_t *q, size_t quads, const float *query_s
         sum[j] += x0 * (int8_t)quad + x1 * (int8_t)(quad >> 8) + x2 * (int8_t)(quad >> 16) + x3 * (int8_t)(quad >> 24);
       }
     }
-    for (size_t j = 0; j < KEYS; j++)
-      scores[row * TILE + j] = j < count ? (float)(sum[j] - offsets[j]) * (query_scales[row] * scales[j]) : ABSENT;
+    finish_scores(sum, scales, offsets, query_scales[row], count, scores + row * TILE);
   }
 }
 
@@ -331,17 +338,27 @@ TK_INLINE float exp2_coarse(float x) {
 // Weights of a tile of a row, and its sums; the tile's largest score is `base`.
 TK_INLINE void softmax_plain(size_t width, const float *scores, uint8_t *weights, float base, float *total,
                              int32_t *integers) {
-  float sum = 0;
-  int32_t all = 0;
-  for (size_t j = 0; j < width; j++) {
-    float weight = scores[j] <= ABSENT ? 0 : exp2_coarse(scores[j] - base);
-    int32_t q = weight <= 1.01f ? nearest(weight * 255) : 0;
-    sum += weight;
-    all += q;
-    weights[j] = (uint8_t)(q > 255 ? 255 : q);
-  }
+  float lanes[KEYS] = {0}, sum = 0;
+  int32_t wholes[KEYS] = {0}, all = 0;
+  for (size_t j = 0; j < width; j += KEYS)
+    for (size_t l = 0; l < KEYS; l++) {
+      float score = scores[j + l], weight = exp2_coarse(score - base);
+      weight = score <= ABSENT ? 0 : weight;
+      int32_t q = nearest(weight * 255);
+      q = weight <= 1.01f ? q : 0;
+      q = q > 255 ? 255 : q;
+      lanes[l] += weight;
+      wholes[l] += q;
+      weights[j + l] = (uint8_t)q;
+    }
+  for (int l = 0; l < KEYS; l++) sum += lanes[l], all += wholes[l];
   *total = sum;
   *integers = all;
+}
+
+// A tile's integers join 16 sums of a row.
+TK_INLINE void join_sums(const int32_t *tile, float keep, float unit, float *sums) {
+  for (int c = 0; c < 16; c++) sums[c] = sums[c] * keep + (float)tile[c] * unit;
 }
 
 TK_INLINE void sums_plain(size_t panels, const uint32_t *list, size_t stride, const uint32_t *values, size_t width,
@@ -361,10 +378,7 @@ TK_INLINE void sums_plain(size_t panels, const uint32_t *list, size_t stride, co
           }
         }
       }
-      for (int c = 0; c < 16; c++) {
-        float *at = sums + row * lds + start + c;
-        *at = *at * keep[row] + (float)sum[c] * unit[row];
-      }
+      join_sums(sum, keep[row], unit[row], sums + row * lds + start);
     }
 }
 
@@ -496,21 +510,24 @@ TK_INLINE void join(const parts *s, size_t row, float base, float total, int32_t
   store(b, &s);
 
 TK_INLINE float largest_plain(size_t width, const float *scores) {
-  float largest = scores[0];
-  for (size_t j = 1; j < width; j++) largest = scores[j] > largest ? scores[j] : largest;
+  float lanes[KEYS], largest;
+  memcpy(lanes, scores, sizeof lanes);
+  for (size_t j = KEYS; j < width; j += KEYS)
+    for (int l = 0; l < KEYS; l++) lanes[l] = scores[j + l] > lanes[l] ? scores[j + l] : lanes[l];
+  largest = lanes[0];
+  for (int l = 1; l < KEYS; l++) largest = lanes[l] > largest ? lanes[l] : largest;
   return largest;
 }
 
-TK_INLINE void block_body(const tk_attention_block *b) {
-  BLOCK(
-      largest_plain,
-      for (size_t p = 0; p < panels; p++) for (size_t row = 0; row < padded; row += GROUP)
-          scores_plain(s.q + row * quads * FOUR, quads, s.query_scales + row,
-                       (const uint32_t *)b->keys + list[p] * key_stride, counts[p], s.scores + row * TILE + p * KEYS);
-      , softmax_plain,
-      sums_plain(panels, list, value_stride, v, chunk_width(b->size, start), s.weights + row * TILE, s.keep + row,
-                 s.unit + row, s.sums + row * lds + start, lds);)
-}
+#define PLAIN_BLOCK(SCORES, SUMS)                                                                                      \
+  BLOCK(                                                                                                               \
+      largest_plain,                                                                                                   \
+      for (size_t p = 0; p < panels; p++) for (size_t row = 0; row < padded; row += GROUP)                             \
+          SCORES(s.q + row * quads * FOUR, quads, s.query_scales + row,                                                \
+                 (const uint32_t *)b->keys + list[p] * key_stride, counts[p], s.scores + row * TILE + p * KEYS);       \
+      , softmax_plain,                                                                                                 \
+      SUMS(panels, list, value_stride, v, chunk_width(b->size, start), s.weights + row * TILE, s.keep + row,           \
+           s.unit + row, s.sums + row * lds + start, lds);)
 
 #if TK_X86
 #define MASK(count) ((__mmask16)((1u << (count)) - 1))
@@ -550,13 +567,56 @@ TK_TARGET_VNNI static void block_vnni(const tk_attention_block *b) {
         else SUMS_OF(1);
       })
 }
-TK_TARGET_AVX2 static void block_avx2(const tk_attention_block *b) { block_body(b); }
+
+// The plain loops with their integers in registers: 4 rows by 16 sums.
+#define NARROW_BLOCK(LEVEL, TARGET, ADD)                                                                               \
+  TARGET static void scores_##LEVEL(const uint8_t *q, size_t quads, const float *query_scales, const uint32_t *keys,   \
+                                    size_t count, float *scores) {                                                     \
+    const float *scales = (const float *)(keys + quads * KEYS);                                                        \
+    const int32_t *offsets = (const int32_t *)(keys + (quads + 1) * KEYS);                                             \
+    for (int row = 0; row < GROUP; row += LANE_ROWS) {                                                                 \
+      __m256i s[LANE_ROWS][LANE_VECTORS];                                                                              \
+      NARROW_ZERO(s)                                                                                                   \
+      ADD(LANE_ROWS, quads, q + row * quads * FOUR, quads * FOUR, keys, KEYS, s);                                      \
+      FULL_UNROLL for (int i = 0; i < LANE_ROWS; i++) {                                                                \
+        int32_t sum[KEYS];                                                                                             \
+        NARROW_STORE(sum, s[i])                                                                                        \
+        finish_scores(sum, scales, offsets, query_scales[row + i], count, scores + (row + i) * TILE);                  \
+      }                                                                                                                \
+    }                                                                                                                  \
+  }                                                                                                                    \
+  TARGET static void sums_##LEVEL(size_t panels, const uint32_t *list, size_t stride, const uint32_t *values,          \
+                                  size_t width, const uint8_t *weights, const float *keep, const float *unit,          \
+                                  float *sums, size_t lds) {                                                           \
+    for (int row = 0; row < GROUP; row += LANE_ROWS)                                                                   \
+      for (size_t start = 0; start < width; start += 16) {                                                             \
+        __m256i s[LANE_ROWS][LANE_VECTORS];                                                                            \
+        NARROW_ZERO(s)                                                                                                 \
+        for (size_t p = 0; p < panels; p++)                                                                            \
+          ADD(LANE_ROWS, KEYS / FOUR, weights + row * TILE + p * KEYS, TILE, values + list[p] * stride + start,        \
+              width, s);                                                                                               \
+        FULL_UNROLL for (int i = 0; i < LANE_ROWS; i++) {                                                              \
+          int32_t sum[16];                                                                                             \
+          NARROW_STORE(sum, s[i])                                                                                      \
+          join_sums(sum, keep[row + i], unit[row + i], sums + (row + i) * lds + start);                                \
+        }                                                                                                              \
+      }                                                                                                                \
+  }                                                                                                                    \
+  TARGET static void block_##LEVEL(const tk_attention_block *b) { PLAIN_BLOCK(scores_##LEVEL, sums_##LEVEL) }
+#define NARROW_ZERO(s)                                                                                                 \
+  FULL_UNROLL for (int i = 0; i < LANE_ROWS; i++)                                                                      \
+    FULL_UNROLL for (int j = 0; j < LANE_VECTORS; j++) s[i][j] = _mm256_setzero_si256();
+#define NARROW_STORE(to, s)                                                                                            \
+  FULL_UNROLL for (int j = 0; j < LANE_VECTORS; j++) _mm256_storeu_si256((__m256i *)(to + LANES * j), s[j]);
+NARROW_BLOCK(avx2, TK_TARGET_AVX2, add_int8_avx2)
+NARROW_BLOCK(avx2_vnni, TK_TARGET_AVX2_VNNI, add_int8_avx2_vnni)
 #endif
-static void block_portable(const tk_attention_block *b) { block_body(b); }
+static void block_portable(const tk_attention_block *b) { PLAIN_BLOCK(scores_plain, sums_plain) }
 
 void tk_attention_int8(const tk_attention_block *block) {
 #if TK_X86
   if (tk_has_int8()) block_vnni(block);
+  else if (tk_cpu_level() == TK_AVX2_VNNI) block_avx2_vnni(block);
   else if (tk_cpu_level() >= TK_AVX2) block_avx2(block);
   else block_portable(block);
 #else

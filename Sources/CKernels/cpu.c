@@ -10,7 +10,7 @@
 #include <sched.h>
 #endif
 
-static const char *const level_names[] = {"portable", "avx2", "avx512", "avx512-bf16"};
+static const char *const level_names[] = {"portable", "avx2", "avx2-vnni", "avx512", "avx512-bf16"};
 
 const char *tk_level_name(tk_level level) { return level_names[level]; }
 
@@ -28,7 +28,9 @@ static int detected_level(void) {
 #if TK_X86
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) level = TK_AVX2;
-  if (level == TK_AVX2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+  int has_avx2 = level == TK_AVX2;
+  if (has_avx2 && __builtin_cpu_supports("avxvnni")) level = TK_AVX2_VNNI;
+  if (has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq")) {
     level = TK_AVX512;
     if (__builtin_cpu_supports("avx512bf16")) level = TK_AVX512_BF16;

@@ -6,6 +6,7 @@
 #define TK_X86 1
 #include <immintrin.h>
 #define TK_TARGET_AVX2 __attribute__((target("avx2,fma,f16c")))
+#define TK_TARGET_AVX2_VNNI __attribute__((target("avxvnni,avx2,fma,f16c")))
 #define TK_TARGET_AVX512 __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c")))
 #define TK_TARGET_BF16 __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,avx512bf16,avx2,fma,f16c")))
 #define TK_TARGET_VNNI __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,avx512vnni,avx2,fma,f16c")))
@@ -30,7 +31,7 @@ int tk_has_int8(void);
   LINKAGE void NAME PARAMETERS {                                                                                               \
     tk_level level = tk_cpu_level();                                                                                   \
     if (level >= TK_AVX512) NAME##_avx512 ARGUMENTS;                                                                   \
-    else if (level == TK_AVX2) NAME##_avx2 ARGUMENTS;                                                                  \
+    else if (level >= TK_AVX2) NAME##_avx2 ARGUMENTS;                                                                  \
     else NAME##_portable ARGUMENTS;                                                                                    \
   }
 #else

@@ -1,6 +1,6 @@
-// Products with packed right-hand sides. One micro-kernel of up to 8 rows by 48 outputs, in three compilations; each
-// row's sum runs over k in order, so a result does not depend on how rows are grouped into panels.
+// Products with packed right-hand sides. Micro-kernels of up to 8 rows by 48 outputs; each row's sum runs over k in order, so a result does not depend on how rows are grouped into panels.
 #include "bfloat16.h"
+#include "lanes.h"
 #include <string.h>
 
 // k, or pairs of k, per pass: a panel of outputs then stays in the second-level cache.
@@ -18,52 +18,39 @@ void tk_rows_to_bf16(size_t m, size_t k, const float *x, size_t ldx, uint16_t *y
   }
 }
 
-// ---- Portable and AVX2 micro-kernels: plain loops over 48 outputs that the compiler vectorises per target.
+// ---- Portable and AVX2 micro-kernels
 
-TK_INLINE void plain_f32(int rows, size_t k, const float *a, size_t lda, const float *b, const float *start, size_t lds,
-                         float *c, size_t ldc, size_t n) {
-  for (int i = 0; i < rows; i++) {
-    float sum[TK_PANEL];
-    for (size_t j = 0; j < TK_PANEL; j++) sum[j] = start && j < n ? start[i * lds + j] : 0;
-    for (size_t l = 0; l < k; l++) {
-      float value = a[i * lda + l];
-      for (size_t j = 0; j < TK_PANEL; j++) sum[j] += value * b[l * TK_PANEL + j];
-    }
-    for (size_t j = 0; j < n; j++) c[i * ldc + j] = sum[j];
+// Up to 4 rows.
+#define SOME_ROWS(NAME, ADD, A, B)                                                                                     \
+  TK_INLINE void NAME(const int rows, size_t k, const A *a, size_t lda, const B *b, const float *start, size_t lds,    \
+                      float *c, size_t ldc, size_t n) {                                                                \
+    for (size_t first = 0; first < n; first += LANE_WIDTH) {                                                           \
+      floats8 s[LANE_ROWS][LANE_VECTORS] = {{{0}}};                                                                    \
+      FULL_UNROLL for (int i = 0; i < rows; i++)                                                                       \
+        if (start) load_lanes(s[i], start + i * lds + first, n - first);                                               \
+      ADD(rows, k, a, lda, b + first, TK_PANEL, s);                                                                    \
+      FULL_UNROLL for (int i = 0; i < rows; i++) store_lanes(s[i], c + i * ldc + first, n - first);                    \
+    }                                                                                                                  \
   }
-}
+SOME_ROWS(some_f32, add_f32, float, float)
+SOME_ROWS(some_bf16, add_bf16, uint16_t, uint32_t)
 
-TK_INLINE float low_half(uint32_t pair) {
-  uint32_t bits = pair << 16;
-  float value;
-  memcpy(&value, &bits, 4);
-  return value;
-}
-TK_INLINE float high_half(uint32_t pair) {
-  uint32_t bits = pair & 0xffff0000u;
-  float value;
-  memcpy(&value, &bits, 4);
-  return value;
-}
-
-TK_INLINE void plain_bf16(int rows, size_t pairs, const uint16_t *a, size_t lda, const uint32_t *b, const float *start,
-                          size_t lds, float *c, size_t ldc, size_t n) {
-  for (int i = 0; i < rows; i++) {
-    float sum[TK_PANEL];
-    for (size_t j = 0; j < TK_PANEL; j++) sum[j] = start && j < n ? start[i * lds + j] : 0;
-    for (size_t l = 0; l < pairs; l++) {
-      uint32_t pair;
-      memcpy(&pair, a + i * lda + 2 * l, 4);
-      float low = low_half(pair), high = high_half(pair);
-      for (size_t j = 0; j < TK_PANEL; j++) {
-        uint32_t weights = b[l * TK_PANEL + j];
-        sum[j] += low * low_half(weights);
-        sum[j] += high * high_half(weights);
-      }
-    }
-    for (size_t j = 0; j < n; j++) c[i * ldc + j] = sum[j];
+// Up to 8 rows.
+#define PLAIN(NAME, SOME, A, B)                                                                                        \
+  TK_INLINE void NAME(size_t rows, size_t k, const A *a, size_t lda, const B *b, const float *start, size_t lds,       \
+                      float *c, size_t ldc, size_t n) {                                                                \
+    for (size_t i = 0; i < rows; i += LANE_ROWS) {                                                                     \
+      const A *x = a + i * lda;                                                                                        \
+      const float *from = start ? start + i * lds : 0;                                                                 \
+      float *to = c + i * ldc;                                                                                         \
+      if (rows - i >= 4) SOME(4, k, x, lda, b, from, lds, to, ldc, n);                                                 \
+      else if (rows - i == 3) SOME(3, k, x, lda, b, from, lds, to, ldc, n);                                            \
+      else if (rows - i == 2) SOME(2, k, x, lda, b, from, lds, to, ldc, n);                                            \
+      else SOME(1, k, x, lda, b, from, lds, to, ldc, n);                                                               \
+    }                                                                                                                  \
   }
-}
+PLAIN(plain_f32, some_f32, float, float)
+PLAIN(plain_bf16, some_bf16, uint16_t, uint32_t)
 
 #if TK_X86
 
@@ -141,21 +128,21 @@ ROW_SWITCH(TK_TARGET_AVX512, rows_f32_avx512, wide_f32, float, float)
 ROW_SWITCH(TK_TARGET_BF16, rows_bf16_avx512, wide_bf16, uint16_t, uint32_t)
 TK_TARGET_AVX2 static void rows_f32_avx2(size_t rows, size_t k, const float *a, size_t lda, const float *b, const float *start, size_t lds,
                                          float *c, size_t ldc, size_t n) {
-  plain_f32((int)rows, k, a, lda, b, start, lds, c, ldc, n);
+  plain_f32(rows, k, a, lda, b, start, lds, c, ldc, n);
 }
 TK_TARGET_AVX2 static void rows_bf16_avx2(size_t rows, size_t k, const uint16_t *a, size_t lda, const uint32_t *b, const float *start, size_t lds,
                                           float *c, size_t ldc, size_t n) {
-  plain_bf16((int)rows, k, a, lda, b, start, lds, c, ldc, n);
+  plain_bf16(rows, k, a, lda, b, start, lds, c, ldc, n);
 }
 #endif
 
 static void rows_f32_portable(size_t rows, size_t k, const float *a, size_t lda, const float *b, const float *start, size_t lds,
                               float *c, size_t ldc, size_t n) {
-  plain_f32((int)rows, k, a, lda, b, start, lds, c, ldc, n);
+  plain_f32(rows, k, a, lda, b, start, lds, c, ldc, n);
 }
 static void rows_bf16_portable(size_t rows, size_t k, const uint16_t *a, size_t lda, const uint32_t *b, const float *start, size_t lds,
                                float *c, size_t ldc, size_t n) {
-  plain_bf16((int)rows, k, a, lda, b, start, lds, c, ldc, n);
+  plain_bf16(rows, k, a, lda, b, start, lds, c, ldc, n);
 }
 
 // Both products: passes over k, panels of outputs, blocks of 8 rows. Sums start from `c`, the bias or zero, in registers.
@@ -180,7 +167,7 @@ void tk_gemm_f32(size_t m, size_t n, size_t k, const float *a, size_t lda, const
       rows_f32_portable;
 #if TK_X86
   if (tk_cpu_level() >= TK_AVX512) kernel = rows_f32_avx512;
-  else if (tk_cpu_level() == TK_AVX2) kernel = rows_f32_avx2;
+  else if (tk_cpu_level() >= TK_AVX2) kernel = rows_f32_avx2;
 #endif
   PRODUCT(k, 1)
 }

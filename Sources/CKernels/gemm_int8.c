@@ -1,6 +1,7 @@
 // Products of 8-bit integers: weights with a scale for each output, activations with a scale for each row. Sums are
 // exact, so every code path gives the same integers.
 #include "integers.h"
+#include "lanes.h"
 
 TK_INLINE void tk_rows_to_int8_body(size_t m, size_t k, const float *x, size_t ldx, uint8_t *y, size_t ldy,
                                     float *scales) {
@@ -77,11 +78,28 @@ static void rows_int8_vnni(size_t rows, size_t n, size_t quads, const uint8_t *a
   else if (n > 16) rows_int8_vnni_2(rows, quads, a, lda, b, sums);
   else rows_int8_vnni_1(rows, quads, a, lda, b, sums);
 }
-TK_TARGET_AVX2 static void rows_int8_avx2(size_t rows, size_t n, size_t quads, const uint8_t *a, size_t lda,
-                                          const uint32_t *b, int32_t *sums) {
-  (void)n;
-  plain_int8(rows, quads, a, lda, b, sums);
-}
+// 4 rows at a time.
+#define NARROW_ROWS(NAME, TARGET, ADD)                                                                                 \
+  TARGET static void NAME(size_t rows, size_t n, size_t quads, const uint8_t *a, size_t lda, const uint32_t *b,        \
+                          int32_t *sums) {                                                                             \
+    for (size_t i = 0; i < rows; i += LANE_ROWS)                                                                       \
+      for (size_t first = 0; first < n; first += LANE_WIDTH) {                                                         \
+        __m256i s[LANE_ROWS][LANE_VECTORS];                                                                            \
+        int count = rows - i < LANE_ROWS ? (int)(rows - i) : LANE_ROWS;                                                \
+        FULL_UNROLL for (int r = 0; r < LANE_ROWS; r++)                                                                \
+          FULL_UNROLL for (int j = 0; j < LANE_VECTORS; j++) s[r][j] = _mm256_setzero_si256();                         \
+        if (count == 4) ADD(4, quads, a + i * lda, lda, b + first, TK_PANEL, s);                                       \
+        else if (count == 3) ADD(3, quads, a + i * lda, lda, b + first, TK_PANEL, s);                                  \
+        else if (count == 2) ADD(2, quads, a + i * lda, lda, b + first, TK_PANEL, s);                                  \
+        else ADD(1, quads, a + i * lda, lda, b + first, TK_PANEL, s);                                                  \
+        FULL_UNROLL for (int r = 0; r < LANE_ROWS; r++)                                                                \
+          FULL_UNROLL for (int j = 0; j < LANE_VECTORS; j++)                                                           \
+            if (r < count)                                                                                             \
+              _mm256_storeu_si256((__m256i *)(sums + (i + r) * TK_PANEL + first + LANES * j), s[r][j]);                \
+      }                                                                                                                \
+  }
+NARROW_ROWS(rows_int8_avx2, TK_TARGET_AVX2, add_int8_avx2)
+NARROW_ROWS(rows_int8_avx2_vnni, TK_TARGET_AVX2_VNNI, add_int8_avx2_vnni)
 #endif
 static void rows_int8_portable(size_t rows, size_t n, size_t quads, const uint8_t *a, size_t lda, const uint32_t *b,
                                int32_t *sums) {
@@ -112,6 +130,7 @@ void tk_gemm_int8(size_t m, size_t n, size_t quads, const uint8_t *a, size_t lda
   void (*kernel)(size_t, size_t, size_t, const uint8_t *, size_t, const uint32_t *, int32_t *) = rows_int8_portable;
 #if TK_X86
   if (tk_has_int8()) kernel = rows_int8_vnni;
+  else if (tk_cpu_level() == TK_AVX2_VNNI) kernel = rows_int8_avx2_vnni;
   else if (tk_cpu_level() >= TK_AVX2) kernel = rows_int8_avx2;
 #endif
   int32_t tile[8 * TK_PANEL];

@@ -58,6 +58,19 @@ TK_TARGET_AVX2 static double probe_f32_avx2(size_t iterations) {
   sink = out[0];
   return 12.0 * 16 * (double)iterations;
 }
+TK_TARGET_AVX2_VNNI static double probe_int8_avx2_vnni(size_t iterations) {
+  __m256i x = _mm256_set1_epi8(1), y = _mm256_set1_epi8(-1);
+  __m256i s[12];
+  for (int i = 0; i < 12; i++) s[i] = _mm256_set1_epi32(i);
+  for (size_t n = 0; n < iterations; n++) {
+    _Pragma("clang loop unroll(full)") for (int i = 0; i < 12; i++)
+        __asm__ volatile("%{vex%} vpdpbusd %1,%2,%0" : "+x"(s[i]) : "x"(x), "x"(y));
+  }
+  int32_t out[8];
+  _mm256_storeu_si256((__m256i *)out, s[0]);
+  sink = (float)out[0];
+  return 12.0 * 64 * (double)iterations;
+}
 #endif
 
 static double probe_portable(size_t iterations) {
@@ -71,7 +84,7 @@ static double probe_portable(size_t iterations) {
 double tk_probe_f32(size_t iterations) {
 #if TK_X86
   if (tk_cpu_level() >= TK_AVX512) return probe_f32_avx512(iterations);
-  if (tk_cpu_level() == TK_AVX2) return probe_f32_avx2(iterations);
+  if (tk_cpu_level() >= TK_AVX2) return probe_f32_avx2(iterations);
 #endif
   return probe_portable(iterations);
 }
@@ -86,6 +99,7 @@ double tk_probe_bf16(size_t iterations) {
 double tk_probe_int8(size_t iterations) {
 #if TK_X86
   if (tk_has_int8()) return probe_int8_avx512(iterations);
+  if (tk_cpu_level() == TK_AVX2_VNNI) return probe_int8_avx2_vnni(iterations);
 #endif
   return tk_probe_f32(iterations);
 }

@@ -1,10 +1,10 @@
 import DiffusionPipelines
 import Foundation
-import Tensors
 import Kernels
 import Media
 import Schedulers
 import SparseAttention
+import Tensors
 
 extension ProcessorTraits {
   /// This machine's.
@@ -13,6 +13,7 @@ extension ProcessorTraits {
       switch Processor.level {
       case .portable: .portable
       case .avx2: .avx2
+      case .avx2VNNI: .avx2VNNI
       case .avx512: .avx512
       case .avx512BF16: .avx512BFloat16
       }

@@ -104,12 +104,13 @@ public struct MemoryEstimate: Sendable, Hashable {
 /// Nominal speeds of one core, in operations a second, by the widest vectors it has: about what one server core of each
 /// sort reaches in large products. A guide, not a promise.
 public enum CPUSpeed: Sendable, Hashable, CaseIterable {
-  case portable, avx2, avx512, avx512BFloat16
+  case portable, avx2, avx2VNNI, avx512, avx512BFloat16
 
   public func rate(_ precision: Precision) -> Double {
     switch (self, precision) {
     case (.portable, _): 4e9
-    case (.avx2, _): 45e9
+    case (.avx2VNNI, .int8): 120e9
+    case (.avx2, _), (.avx2VNNI, _): 45e9
     case (.avx512, _), (.avx512BFloat16, .float32): 90e9
     case (.avx512BFloat16, .bfloat16): 180e9
     case (.avx512BFloat16, .int8): 270e9

@@ -6,7 +6,7 @@ import Tensors
 public enum Processor {
   /// Code paths, slowest first.
   public enum Level: Int, Sendable, Comparable, CaseIterable, CustomStringConvertible {
-    case portable, avx2, avx512, avx512BF16
+    case portable, avx2, avx2VNNI, avx512, avx512BF16
     public static func < (a: Level, b: Level) -> Bool { a.rawValue < b.rawValue }
     public var description: String { String(cString: tk_level_name(tk_level(UInt32(rawValue)))) }
   }

@@ -19,14 +19,20 @@ public enum LastWords {
     errno = 0
     // The runtime and C++ abort where an allocation fails; others go on with a null pointer, or trap. The thread's errno
     // still says why.
-    for number in [SIGABRT, SIGSEGV, SIGILL, SIGTRAP] {
-      previous[Int(number)] = signal(number) { number in
-        if errno == ENOMEM { LastWords.end(LastWords.memory) }
-        signal(number, LastWords.previous[Int(number)])
-        // Faults come again by themselves.
-        if number == SIGABRT { raise(number) }
-      }
+    var action = sigaction()
+    let handler: @convention(c) (Int32) -> Void = { number in
+      if errno == ENOMEM { LastWords.end(LastWords.memory) }
+      sigaction(number, LastWords.previous + Int(number), nil)
+      // Faults come again by themselves.
+      if number == SIGABRT { raise(number) }
     }
+    #if canImport(Glibc)
+      action.__sigaction_handler.sa_handler = handler
+    #else
+      action.__sigaction_u.__sa_handler = handler
+    #endif
+    action.sa_flags = SA_ONSTACK
+    for number in [SIGABRT, SIGSEGV, SIGILL, SIGTRAP] { sigaction(number, &action, previous + Int(number)) }
     _ = signal(SIGBUS) { _ in LastWords.end(LastWords.file) }
   }
 
@@ -39,5 +45,5 @@ public enum LastWords {
   // Written once, before other threads exist.
   nonisolated(unsafe) private static var memory: (line: StaticString, code: Int32) = ("", 1), file = memory
   /// What was there before, by signal.
-  nonisolated(unsafe) private static var previous = InlineArray<32, (@convention(c) (Int32) -> Void)?>(repeating: nil)
+  nonisolated(unsafe) private static let previous = UnsafeMutablePointer<sigaction>.allocate(capacity: 32)
 }

@@ -12,7 +12,7 @@
 enum { TK_PANEL = 48 };
 
 /// Code paths, slowest first.
-typedef enum { TK_PORTABLE = 0, TK_AVX2 = 1, TK_AVX512 = 2, TK_AVX512_BF16 = 3 } tk_level;
+typedef enum { TK_PORTABLE = 0, TK_AVX2 = 1, TK_AVX2_VNNI = 2, TK_AVX512 = 3, TK_AVX512_BF16 = 4 } tk_level;
 /// The code path of this process: what the processor has, at most `tk_level_limit`. The same throughout.
 tk_level tk_cpu_level(void);
 /// The path that the environment variable TESSERA_CPU names, for tests and measurements of the slower paths; the fastest
