@@ -41,7 +41,7 @@ check: lint test sanitize
 lint:
 	swift format lint --strict --recursive Package.swift Sources Tests
 
-# Memory and undefined behaviour, then races between threads.
+# Memory and undefined behaviour.
 sanitize: dependencies
 	Robustness/sanitize.sh
 

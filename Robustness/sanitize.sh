@@ -1,10 +1,12 @@
 #!/bin/sh
-# Builds all tests apart, with sanitizers in Swift and C, and runs them: memory and undefined behaviour, then races.
+# Builds all tests apart, with sanitizers in Swift and C, and runs them: memory and undefined behaviour, or races.
 #
-#     Robustness/sanitize.sh [address] [thread]
+#     Robustness/sanitize.sh [address] [thread]      # address alone without a name
+#
+# `thread` reports what Synchronization's Mutex guards: that library's locks are not instrumented (Swift 6.3, Linux).
 set -eu
 cd "$(dirname "$0")/.."
-for kind in ${*:-address thread}; do
+for kind in ${*:-address}; do
   case $kind in
     # Undefined behaviour is C's: Swift traps on its own.
     address) more="-Xcc -fsanitize=undefined -Xcc -fno-sanitize-recover=undefined" ;;
