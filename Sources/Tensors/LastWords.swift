@@ -22,7 +22,7 @@ public enum LastWords {
     var action = sigaction()
     let handler: @convention(c) (Int32) -> Void = { number in
       if errno == ENOMEM { LastWords.end(LastWords.memory) }
-      sigaction(number, LastWords.previous + Int(number), nil)
+      LastWords.withPrevious(number) { _ = sigaction(number, $0, nil) }
       // Faults come again by themselves.
       if number == SIGABRT { raise(number) }
     }
@@ -32,7 +32,7 @@ public enum LastWords {
       action.__sigaction_u.__sa_handler = handler
     #endif
     action.sa_flags = SA_ONSTACK
-    for number in [SIGABRT, SIGSEGV, SIGILL, SIGTRAP] { sigaction(number, &action, previous + Int(number)) }
+    for number in [SIGABRT, SIGSEGV, SIGILL, SIGTRAP] { withPrevious(number) { _ = sigaction(number, &action, $0) } }
     _ = signal(SIGBUS) { _ in LastWords.end(LastWords.file) }
   }
 
@@ -45,5 +45,21 @@ public enum LastWords {
   // Written once, before other threads exist.
   nonisolated(unsafe) private static var memory: (line: StaticString, code: Int32) = ("", 1), file = memory
   /// What was there before, by signal.
-  nonisolated(unsafe) private static let previous = UnsafeMutablePointer<sigaction>.allocate(capacity: 32)
+  nonisolated(unsafe) private static var previous = (sigaction(), sigaction(), sigaction(), sigaction())
+
+  /// Signals that allocations end in, each with a place in `previous`.
+  private static func place(of number: Int32) -> Int? {
+    switch number {
+    case SIGABRT: 0
+    case SIGSEGV: 1
+    case SIGILL: 2
+    case SIGTRAP: 3
+    default: nil
+    }
+  }
+
+  private static func withPrevious(_ number: Int32, _ body: (UnsafeMutablePointer<sigaction>) -> Void) {
+    guard let place = place(of: number) else { return }
+    withUnsafeMutableBytes(of: &previous) { body($0.baseAddress!.assumingMemoryBound(to: sigaction.self) + place) }
+  }
 }
