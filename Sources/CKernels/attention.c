@@ -134,18 +134,27 @@ WIDE __m512 exp2_wide(__m512 x) {
 // first base is its largest score against the first panels.
 #define FAR 32
 
+// Keys and values of panels to come.
+typedef struct {
+  lines_ahead keys, values;
+} panels_ahead;
+
 // 8 queries against up to three panels; `vectors` is a constant at every call. The largest score and the sum of weights
 // are kept by row and lane.
 #define SCORES_BODY(TYPE, LOAD, STEPS, QUERY, ACCUMULATE, EXP2, STORE)                                                 \
   __m512 s[GROUP][3];                                                                                                  \
   FULL_UNROLL for (int i = 0; i < GROUP; i++)                                                                          \
     FULL_UNROLL for (int j = 0; j < vectors; j++) s[i][j] = _mm512_setzero_ps();                                       \
-  for (size_t c = 0; c < (STEPS); c++) {                                                                               \
-    TYPE w[3];                                                                                                         \
-    FULL_UNROLL for (int j = 0; j < vectors; j++) w[j] = LOAD(keys[j] + c * KEYS);                                     \
-    FULL_UNROLL for (int i = 0; i < GROUP; i++) {                                                                      \
-      QUERY                                                                                                            \
-      FULL_UNROLL for (int j = 0; j < vectors; j++) s[i][j] = ACCUMULATE(s[i][j], value, w[j]);                        \
+  for (size_t c = 0; c < (STEPS);) {                                                                                   \
+    size_t end = c + 8 < (STEPS) ? c + 8 : (STEPS);                                                                    \
+    fetch_lines(&ahead.keys), fetch_lines(&ahead.values);                                                              \
+    for (; c < end; c++) {                                                                                             \
+      TYPE w[3];                                                                                                       \
+      FULL_UNROLL for (int j = 0; j < vectors; j++) w[j] = LOAD(keys[j] + c * KEYS);                                   \
+      FULL_UNROLL for (int i = 0; i < GROUP; i++) {                                                                    \
+        QUERY                                                                                                          \
+        FULL_UNROLL for (int j = 0; j < vectors; j++) s[i][j] = ACCUMULATE(s[i][j], value, w[j]);                      \
+      }                                                                                                                \
     }                                                                                                                  \
   }                                                                                                                    \
   FULL_UNROLL for (int i = 0; i < GROUP; i++) {                                                                        \
@@ -173,13 +182,14 @@ typedef struct {
 } row_state;
 
 WIDE void weights_f32_wide(const int vectors, size_t size, const float *q, const float *const *keys,
-                           const __mmask16 *masks, int is_first, row_state rows, float *weights) {
+                           const __mmask16 *masks, int is_first, panels_ahead ahead, row_state rows, float *weights) {
   SCORES_BODY(
       __m512, _mm512_loadu_ps, size, __m512 value = _mm512_set1_ps(q[i * size + c]);, FMA, exp2_wide,
       FULL_UNROLL for (int j = 0; j < vectors; j++) _mm512_storeu_ps(weights + i * TILE + j * KEYS, x[j]);)
 }
 WIDE_BF16 void weights_bf16_wide(const int vectors, size_t pairs, const float *q, const uint32_t *const *keys,
-                                 const __mmask16 *masks, int is_first, row_state rows, uint16_t *weights) {
+                                 const __mmask16 *masks, int is_first, panels_ahead ahead, row_state rows,
+                                 uint16_t *weights) {
   SCORES_BODY(
       __m512bh, LOAD_BF16, pairs, __m512bh value = (__m512bh)_mm512_set1_ps(q[i * pairs + c]);, _mm512_dpbf16_ps,
       exp2_coarse_wide, uint16_t *out = weights + i * TILE;
@@ -435,8 +445,9 @@ WIDE int end_tile(const scratch_parts *s, size_t first, size_t lds) {
       for (size_t row = 0; row < padded; row += GROUP) {                                                               \
         size_t share = row / GROUP, shares = padded / GROUP;                                                           \
         fetch_step(b, &fetching);                                                                                      \
-        prefetch_share((const TYPE *)b->keys + next * key_stride, 12 * key_stride, share, shares);                     \
-        prefetch_share((const TYPE *)b->values + list[p] * value_stride, 12 * value_stride, share, shares);            \
+        panels_ahead ahead = {                                                                                         \
+            lines_of((const TYPE *)b->keys + next * key_stride, 12 * key_stride, share, shares, ldq),                  \
+            lines_of((const TYPE *)b->values + list[p] * value_stride, 12 * value_stride, share, shares, ldq)};        \
         WEIGHTS(first + p == 0)                                                                                        \
       }                                                                                                                \
     }                                                                                                                  \
@@ -444,11 +455,12 @@ WIDE int end_tile(const scratch_parts *s, size_t first, size_t lds) {
       while (!end_tile(&s, row, lds))                                                                                  \
         for (size_t p = 0; p < panels; p += 3) {                                                                       \
           THREE_PANELS(TYPE)                                                                                           \
+          panels_ahead ahead = {0};                                                                                    \
           WEIGHTS(0)                                                                                                   \
         }                                                                                                              \
-    for (size_t start = 0; start < lds; start += chunk_size(b->size)) {                                                              \
+    for (size_t start = 0; start < lds; start += chunk_size(b->size)) {                                                \
       const TYPE *v = (const TYPE *)b->values + start * (BF16 ? KEYS / 2 : KEYS);                                      \
-      size_t channels = chunk_width(b->size, start);                                                                                   \
+      size_t channels = chunk_width(b->size, start);                                                                   \
       for (size_t row = 0; row < padded; row += GROUP) {                                                               \
         if (channels > 32) SUMS(3);                                                                                    \
         else if (channels > 16) SUMS(2);                                                                               \
@@ -471,9 +483,9 @@ WIDE int end_tile(const scratch_parts *s, size_t first, size_t lds) {
 #define WEIGHTS_OF(NAME, SIZE, OUT, is_first)                                                                          \
   {                                                                                                                    \
     row_state rows = {s.most + row * KEYS, s.tile_sum + row * KEYS, s.largest + row};                                  \
-    if (count == 3) NAME(3, SIZE, s.q + row * ldq, keys, masks, is_first, rows, OUT + row * TILE + p * KEYS);          \
-    else if (count == 2) NAME(2, SIZE, s.q + row * ldq, keys, masks, is_first, rows, OUT + row * TILE + p * KEYS);     \
-    else NAME(1, SIZE, s.q + row * ldq, keys, masks, is_first, rows, OUT + row * TILE + p * KEYS);                     \
+    if (count == 3) NAME(3, SIZE, s.q + row * ldq, keys, masks, is_first, ahead, rows, OUT + row * TILE + p * KEYS);   \
+    else if (count == 2) NAME(2, SIZE, s.q + row * ldq, keys, masks, is_first, ahead, rows, OUT + row * TILE + p * KEYS);     \
+    else NAME(1, SIZE, s.q + row * ldq, keys, masks, is_first, ahead, rows, OUT + row * TILE + p * KEYS);              \
   }
 #define WEIGHTS_F32(is_first) WEIGHTS_OF(weights_f32_wide, b->size, s.scores, is_first)
 #define WEIGHTS_BF16(is_first) WEIGHTS_OF(weights_bf16_wide, ldq, s.weights, is_first)

@@ -72,6 +72,20 @@ TK_INLINE TK_TARGET_AVX512 void prefetch_share(const void *from, size_t bytes, s
   size_t lines = bytes / 64, end = lines * (share + 1) / shares;
   for (size_t line = lines * share / shares; line < end; line++) _mm_prefetch(at + line * 64, _MM_HINT_T1);
 }
+// The same for a loop of `steps`: some lines at every eighth step. A processor has few requests under way, and what it
+// needs at once waits behind them; keys and values come from memory, not from a cache, when a head has many.
+typedef struct {
+  const char *at;
+  size_t each;
+} lines_ahead;
+TK_INLINE lines_ahead lines_of(const void *from, size_t bytes, size_t share, size_t shares, size_t steps) {
+  size_t lines = bytes / 64, times = (steps + 7) / 8 * shares;
+  return (lines_ahead){(const char *)from + lines * share / shares * 64, (lines + times - 1) / times};
+}
+TK_INLINE TK_TARGET_AVX512 void fetch_lines(lines_ahead *ahead) {
+  for (size_t i = 0; i < ahead->each; i++) _mm_prefetch(ahead->at + i * 64, _MM_HINT_T1);
+  ahead->at += ahead->each * 64;
+}
 // What is needed right after a block is asked for in its last steps, to be in the cache still: the next queries, and keys
 // and values of another head. A step is a group of queries against three panels.
 typedef struct {
