@@ -36,7 +36,6 @@ extension CommandEnvironment {
   public static func live(
     makeGenerator: @escaping (PipelineFolder, GeneratorOptions) throws -> any MediaGenerator
   ) -> CommandEnvironment {
-    prepareLastWords()
     let start = ContinuousClock.now
     return CommandEnvironment(
       // A reader that has gone away is no reason to lose a run.
@@ -81,7 +80,17 @@ extension CommandEnvironment {
       })
   }
 
-  /// A documented exit code and a line for ends that no error can tell of.
+  /// What a program does before all else, once: gives ends that no error can tell of a documented exit code and a line,
+  /// and begins to listen for Ctrl-C.
+  /// - Parameter unfinished: what becomes of what is not finished when it comes.
+  public static func takeOverProcess(unfinished: String) {
+    prepareLastWords()
+    StopSignal.shared.listen {
+      let text = "\nstopping after this step; \(unfinished). Ctrl-C again stops now\n"
+      try? FileHandle.standardError.write(contentsOf: Data(text.utf8))
+    }
+  }
+
   private static func prepareLastWords() {
     LastWords.prepare(
       outOfMemory: ("error: out of memory; what was saved stays\n", ExitStatus.overMemoryLimit.rawValue),
@@ -95,15 +104,6 @@ extension CommandEnvironment {
         try? FileHandle.standardError.write(contentsOf: Data(line.utf8))
         _exit(ExitStatus.overMemoryLimit.rawValue)
       }
-    }
-  }
-
-  /// Begins to listen for Ctrl-C, and says once what it does.
-  /// - Parameter unfinished: what becomes of what is not finished.
-  public static func listenForStop(unfinished: String) {
-    StopSignal.shared.listen {
-      let text = "\nstopping after this step; \(unfinished). Ctrl-C again stops now\n"
-      try? FileHandle.standardError.write(contentsOf: Data(text.utf8))
     }
   }
 

@@ -6,8 +6,8 @@ import Foundation
 @main
 enum GenerateVideo {
   static func main() {
+    CommandEnvironment.takeOverProcess(unfinished: "what was done is saved")
     let environment = CommandEnvironment.live { try makeGenerator($0, options: $1) }
-    CommandEnvironment.listenForStop(unfinished: "what was done is saved")
     exit(GenerateVideoCommand.execute(environment: environment))
   }
 }

@@ -6,8 +6,8 @@ import Foundation
 @main
 enum SweepAttention {
   static func main() {
+    CommandEnvironment.takeOverProcess(unfinished: "finished cells are kept")
     let environment = CommandEnvironment.live { try makeGenerator($0, options: $1) }
-    CommandEnvironment.listenForStop(unfinished: "finished cells are kept")
     exit(SweepAttentionCommand.execute(environment: environment))
   }
 }
