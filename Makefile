@@ -41,9 +41,9 @@ check: lint test sanitize
 lint:
 	swift format lint --strict --recursive Package.swift Sources Tests
 
-# Memory and undefined behaviour.
+# Memory, undefined behaviour, and races.
 sanitize: dependencies
-	Robustness/sanitize.sh
+	Robustness/sanitize.sh address thread
 
 # Random input for every reader of strangers' files, FUZZ_SECONDS (10) for each: crashes, hangs, memory.
 fuzz: dependencies
