@@ -22,7 +22,7 @@ fuzz=$build/.build/release/fuzz
 
 export TESSERA_FIXTURES="$root/Tests/PipelineTests/Fixtures" SWIFT_BACKTRACE=enable=no
 export root build seconds fuzz
-printf '%s\n' ${*:-$("$fuzz" list)} | xargs -P "${FUZZ_JOBS:-1}" -I TARGET sh -euc '
+printf '%s\n' ${*:-$("$fuzz" list)} | xargs -n 1 -P "${FUZZ_JOBS:-1}" sh -euc '
   target=$0
   mkdir -p "$build/corpora/$target"
   status=0
@@ -34,4 +34,4 @@ printf '%s\n' ${*:-$("$fuzz" list)} | xargs -P "${FUZZ_JOBS:-1}" -I TARGET sh -e
     tail -40 "$build/$target.log"
     echo "fuzz $target: broken; see $build/found" >&2
     exit 1
-  fi' TARGET
+  fi'
