@@ -76,7 +76,8 @@ struct SweepPlan {
           described.attention = resolved.choice.text
           return Sweep.Cell(
             folder: try Sweep.folder(
-              promptIndex: promptIndex, variant: described, settings: settings, modelHash: modelHash),
+              promptIndex: promptIndex, variant: described, settings: settings, modelHash: modelHash,
+              calibration: resolved.calibration),
             request: own, variant: described,
             command: try settings.shellCommand(program: folder.kind.isVideo ? "generate-video" : "generate-image"))
         }

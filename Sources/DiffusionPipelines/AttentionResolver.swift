@@ -9,6 +9,8 @@ public struct ResolvedAttention: Sendable {
   public let choice: AttentionChoice
   /// `nil` for dense attention.
   public let method: (any AttentionMethod)?
+  /// The files that the method plans by, as they were when it read them.
+  public let calibration: [RunRecord.CalibrationFile]
   /// The layers that shorten keys and values; `nil` where none does.
   public let compression: CompressedLayers?
 
@@ -52,7 +54,9 @@ public final class AttentionResolver {
     inForce.options = options.mapValues(JSONValue.init(plainText:))
     inForce.denseSteps = choice.denseSteps ?? method?.defaultDenseSteps(of: request.steps)
     inForce.denseLayers = choice.denseLayers ?? method?.defaultDenseLayers
-    let result = ResolvedAttention(context: context, choice: inForce, method: method, compression: key.compression)
+    let calibration = try method?.calibrationFiles.map { try RunRecord.CalibrationFile(path: $0) } ?? []
+    let result = ResolvedAttention(
+      context: context, choice: inForce, method: method, calibration: calibration, compression: key.compression)
     resolved[key] = result
     return result
   }

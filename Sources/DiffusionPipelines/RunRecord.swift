@@ -54,7 +54,13 @@ public struct RunRecord: Sendable, Hashable, Codable {
   public struct WeightFile: Sendable, Hashable, Codable {
     public var component, file: String
     public var bytes: Int
-    /// `sha256:...` of all bytes, or for a large file `sampled-sha256:...` as ``WeightFile/init(component:url:)`` says.
+    /// `sha256:...` of all bytes, or for a file above 64 MiB `sampled-sha256:...` of its size and parts spread evenly.
+    public var fingerprint: String
+  }
+
+  /// A file that an attention method plans by, and the fingerprint of what is in it.
+  public struct CalibrationFile: Sendable, Hashable, Codable {
+    public var file: String
     public var fingerprint: String
   }
 
@@ -76,6 +82,8 @@ public struct RunRecord: Sendable, Hashable, Codable {
     public var method: String
     /// Every option with the value in force.
     public var options: [String: JSONValue]
+    /// The files that the method planned by; absent where it needs none.
+    public var calibration: [CalibrationFile]?
     /// Share of query-key pairs kept, measured over the calls that the method planned.
     public var density: Double?
     /// The same over all self-attention calls of the run.
@@ -178,6 +186,7 @@ extension RunRecord {
       (request.denseSteps, request.denseLayers) = (nil, nil)
     }
     attention.options = choice.options
+    attention.calibration = resolved.calibration.isEmpty ? nil : resolved.calibration
     attention.kvCompression = resolved.compression
     (attention.denseSteps, attention.denseLayers) = (choice.denseSteps, choice.denseLayers)
   }

@@ -96,6 +96,10 @@ public struct RunState: Sendable {
     guard run.model.weights.count == record.model.weights.count else {
       throw fail("weight files", "\(run.model.weights.count)", "\(record.model.weights.count)")
     }
+    let calibrations = [run, record].map { ($0.attention.calibration ?? []).map(\.fingerprint).joined(separator: " ") }
+    guard calibrations[0] == calibrations[1] else {
+      throw fail("calibration files", calibrations[0], printable(calibrations[1]))
+    }
     guard run.compute.cpu == record.compute.cpu else {
       throw fail("the code path", run.compute.cpu, printable(record.compute.cpu))
     }

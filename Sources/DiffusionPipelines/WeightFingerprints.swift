@@ -32,30 +32,40 @@ final class WeightFingerprints {
 }
 
 extension RunRecord.WeightFile {
+  public init(component: String, url: URL) throws {
+    let file = try MappedFile(path: url.path)
+    (self.component, self.file, bytes, fingerprint) = (component, url.lastPathComponent, file.count, file.fingerprint())
+  }
+}
+
+extension RunRecord.CalibrationFile {
+  init(path: String) throws {
+    file = URL(fileURLWithPath: path).lastPathComponent
+    fingerprint = try MappedFile(path: path).fingerprint()
+  }
+}
+
+extension MappedFile {
   private static let wholeFileLimit = 64 << 20
   private static let sampleCount = 256, sampleBytes = 1 << 14
 
-  /// Fingerprints a file. Up to 64 MiB all bytes are hashed; of a larger one, the first 64 KiB, the size, and 256
+  /// Tells what is in the file. Up to 64 MiB all bytes are hashed; of a larger one, the first 64 KiB, the size, and 256
   /// samples of 16 KiB spread evenly: enough to tell two trainings apart, not to prove that no byte was changed.
-  public init(component: String, url: URL) throws {
-    let file = try MappedFile(path: url.path)
+  /// - Returns: `sha256:...` of all bytes, or `sampled-sha256:...`.
+  fileprivate func fingerprint() -> String {
     var digest = SHA256()
-    if file.count <= Self.wholeFileLimit {
-      for start in stride(from: 0, to: file.count, by: 1 << 20) {
-        digest.update(file.bytes(start..<min(start + 1 << 20, file.count)))
+    guard count > Self.wholeFileLimit else {
+      for start in stride(from: 0, to: count, by: 1 << 20) {
+        digest.update(bytes(start..<min(start + 1 << 20, count)))
       }
-      fingerprint = "sha256:" + digest.hex()
-    } else {
-      digest.update(file.bytes(0..<1 << 16))
-      digest.update(Array("\(file.count)".utf8))
-      let stride = (file.count - Self.sampleBytes) / (Self.sampleCount - 1)
-      for index in 0..<Self.sampleCount {
-        digest.update(file.bytes(index * stride..<index * stride + Self.sampleBytes))
-      }
-      fingerprint = "sampled-sha256:" + digest.hex()
+      return "sha256:" + digest.hex()
     }
-    self.component = component
-    self.file = url.lastPathComponent
-    bytes = file.count
+    digest.update(bytes(0..<1 << 16))
+    digest.update(Array("\(count)".utf8))
+    let distance = (count - Self.sampleBytes) / (Self.sampleCount - 1)
+    for index in 0..<Self.sampleCount {
+      digest.update(bytes(index * distance..<index * distance + Self.sampleBytes))
+    }
+    return "sampled-sha256:" + digest.hex()
   }
 }

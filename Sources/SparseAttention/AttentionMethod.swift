@@ -62,12 +62,16 @@ public protocol AttentionMethod: Sendable {
     forDensity density: Double, given: [String: String], context: MethodContext
   ) throws -> [String: String]
 
+  /// Paths of the files, if any, that its plans come from.
+  var calibrationFiles: [String] { get }
+
   /// First steps and layers that stay dense where the user says nothing.
   func defaultDenseSteps(of stepCount: Int) -> Int
   var defaultDenseLayers: Int { get }
 }
 
 extension AttentionMethod {
+  public var calibrationFiles: [String] { [] }
   public func defaultDenseSteps(of stepCount: Int) -> Int { 0 }
   public var defaultDenseLayers: Int { 0 }
   public static func makeCalibrator(

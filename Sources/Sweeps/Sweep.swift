@@ -57,14 +57,16 @@ public struct Sweep: Sendable {
   /// - Parameters:
   ///   - settings: of the run, the pipeline's place in the file system left out.
   ///   - modelHash: names the weights.
+  ///   - calibration: what the method plans by.
   public static func folder(
-    promptIndex: Int, variant: Variant, settings: RunRecord.Settings, modelHash: String
+    promptIndex: Int, variant: Variant, settings: RunRecord.Settings, modelHash: String,
+    calibration: [RunRecord.CalibrationFile] = []
   ) throws -> String {
     var settings = settings
     settings.pipeline = ""
     let json = try RunRecord.encoder().encode(settings)
-    let hash = DiffusionPipelines.SHA256.hex(of: Array(json) + Array("\(modelHash) \(variant.role.rawValue)".utf8))
-      .prefix(8)
+    let inputs = [modelHash, variant.role.rawValue] + calibration.map(\.fingerprint)
+    let hash = DiffusionPipelines.SHA256.hex(of: Array(json) + Array(inputs.joined(separator: " ").utf8)).prefix(8)
     let allowed = variant.family.lowercased().map { $0.isASCII && ($0.isLetter || $0.isNumber) ? $0 : "-" }
     let target = variant.targetDensity.map { "-d\($0)" } ?? ""
     let digits = String(promptIndex), prompt = String(repeating: "0", count: max(0, 3 - digits.count)) + digits

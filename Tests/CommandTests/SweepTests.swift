@@ -229,6 +229,37 @@ import Testing
     #expect(world.errors.split(separator: "\n").count == 1 && !folder.contains("s"))
   }
 
+  /// What a method plans by is part of a cell as its flags are.
+  @Test func cellsOfOtherCalibrationsAreMadeAgain() throws {
+    let sampling = ["--steps", "2", "--size", "128x128", "--dtype", "float32"]
+    #expect(
+      world.run(
+        SweepAttentionCommand.self,
+        [
+          "calibrate", "--method", "sliding-tile:tile=1x4x4", "-m", images, "-p", "a cube", "-s", "1", "-o",
+          folder.path("t"),
+        ]
+          + sampling) == 0, "\(world.errors)")
+    let table = try #require(
+      FileManager.default.contentsOfDirectory(atPath: folder.path("t")).first { $0.hasSuffix(".json") })
+    let path = folder.path("t/\(table)")
+    let arguments =
+      [
+        "run", "-m", images, "-p", "a red cube", "--seeds", "1", "--attention", "sliding-tile:calibration=\(path)",
+        "-o",
+        folder.path("s"),
+      ] + sampling
+    func toDo() throws -> String {
+      #expect(world.run(SweepAttentionCommand.self, arguments + ["--dry-run"]) == 0, "\(world.errors)")
+      return try #require(world.output.firstMatch(of: #/[0-9]+ cells, [0-9]+ to do/#).map { String($0.output) })
+    }
+    #expect(world.run(SweepAttentionCommand.self, arguments) == 0, "\(world.errors)")
+    let all = try #require(try toDo().split(separator: " ").first)
+    #expect(try toDo() == "\(all) cells, 0 to do")
+    try Data([10] + Data(contentsOf: URL(fileURLWithPath: path))).write(to: URL(fileURLWithPath: path))
+    #expect(try toDo() == "\(all) cells, 1 to do")
+  }
+
   @Test func foldersOfOtherSweepsAreLeftAlone() throws {
     let file = try spec()
     #expect(run("run", "--spec", file, "-o", folder.path("s")) == 0, "\(world.errors)")

@@ -91,4 +91,45 @@ import Testing
       #expect(throws: (any Error).self) { try RunState(contentsOf: file) }
     }
   }
+
+  /// A method's files decide the steps to come as flags do.
+  @Test func statesMadeByOtherCalibrationsAreRefused() throws {
+    let folder = try PipelineFolder(path: PipelineParityTests.folder.appendingPathComponent("toy-pixart-sigma").path)
+    let resolver = AttentionResolver(folder, try ModelGeometry(folder))
+    var request = request("toy-pixart-sigma", scheduler: nil)
+    let calibrator = try AttentionMethods.standard.makeCalibrator(
+      "paro", options: ["block": "8", "densities": "0.5"], context: resolver.context(request),
+      executor: BlockSparseExecutor(.float32))
+    _ = try generator(folder.name).denoise(request, with: calibrator) { _ in true }
+    let tables = FileManager.default.temporaryDirectory.appendingPathComponent("calibration-\(UUID().uuidString)")
+    defer { try? FileManager.default.removeItem(at: tables) }
+    try FileManager.default.createDirectory(at: tables, withIntermediateDirectories: true)
+    let files = try calibrator.finish(prompts: ["a cube"]).files
+    for file in files { try Data(file.bytes).write(to: tables.appendingPathComponent(file.name)) }
+    request.attention = AttentionChoice(
+      method: "paro",
+      options: [
+        "calibration": .string(tables.appendingPathComponent(files[0].name).path), "density": .number(0.5),
+      ])
+
+    var state: RunState?
+    let whole = try generator(folder.name).denoise(request) { event in
+      if case .state(let now) = event { state = state ?? now }
+      return true
+    }
+    let first = try #require(state), used = try #require(whole.record.attention.calibration)
+    #expect(used.map(\.file) == files.map { $0.name })
+    let hashes = files.map { "sha256:" + SHA256.hex(of: $0.bytes) }
+    #expect(used.map(\.fingerprint) == hashes)
+    #expect(
+      try generator(folder.name).denoise(request, resuming: first) { _ in true }.latents == whole.latents)
+
+    var masks = files[1].bytes
+    masks[0] ^= 1
+    try Data(masks).write(to: tables.appendingPathComponent(files[1].name))
+    let error = #expect(throws: PipelineError.self) {
+      try generator(folder.name).denoise(request, resuming: first) { _ in true }
+    }
+    #expect(error?.description.contains("expected calibration files sha256:") == true, "\(error?.description ?? "")")
+  }
 }

@@ -71,8 +71,8 @@ struct PAROMaskShape: Hashable, Sendable {
 
 /// A calibration of PARO: the JSON file, and the masks, which stay in their file until a plan asks for them.
 struct PAROPlanFile: Sendable {
-  /// Where the JSON file is.
-  let path: String
+  /// Where the JSON file is, and the one with the masks.
+  let path: String, masksPath: String
   let table: PAROTable
   let shape: PAROMaskShape
   private let masks: Data
@@ -109,7 +109,7 @@ struct PAROPlanFile: Sendable {
     else {
       throw refuse("its masks '\(table.masks)' cannot be read")
     }
-    (self.path, self.table, self.masks) = (path, table, masks)
+    (self.path, masksPath, self.table, self.masks) = (path, file.path, table, masks)
   }
 
   /// Calls `body` with every kept pair of visual blocks of one mask.

@@ -44,6 +44,8 @@ public struct PAROAttention: GeometricPlanner {
   private let places: [Int: Int]
   private let tokens: [TokenOrder]
 
+  public var calibrationFiles: [String] { [file.path, file.masksPath] }
+
   public init(_ options: inout OptionReader, context: MethodContext) throws {
     let calibration = options.text("calibration") ?? "auto"
     let asked = try options.number("density", default: 0.5, in: 0...1)

@@ -40,11 +40,14 @@ public struct SlidingTileAttention: GeometricPlanner {
   private enum Windows { case same(TileWindow), table(SlidingTileTable) }
   private let windows: Windows
   private let grid: TileGrid
+  public let calibrationFiles: [String]
 
   /// The same window for every head.
   init(grid: TileGrid, window: TileWindow) { self.init(grid: grid, windows: .same(window)) }
 
-  private init(grid: TileGrid, windows: Windows) { (self.grid, self.windows) = (grid, windows) }
+  private init(grid: TileGrid, windows: Windows, calibrationFiles: [String] = []) {
+    (self.grid, self.windows, self.calibrationFiles) = (grid, windows, calibrationFiles)
+  }
 
   public init(_ options: inout OptionReader, context: MethodContext) throws {
     let interpolate = try options.flag("interpolate", default: false)
@@ -65,7 +68,7 @@ public struct SlidingTileAttention: GeometricPlanner {
       path = folder + "/" + CalibrationHeader.fileName(method: Self.information.name, layout: context.layout)
     }
     let table = try SlidingTileTable(path: path, context: context, interpolate: interpolate)
-    self.init(grid: TileGrid(context.layout, tile: table.tile), windows: .table(table))
+    self.init(grid: TileGrid(context.layout, tile: table.tile), windows: .table(table), calibrationFiles: [path])
   }
 
   /// The boxes that the option `tile` asks for.
