@@ -484,7 +484,8 @@ WIDE int end_tile(const scratch_parts *s, size_t first, size_t lds) {
   {                                                                                                                    \
     row_state rows = {s.most + row * KEYS, s.tile_sum + row * KEYS, s.largest + row};                                  \
     if (count == 3) NAME(3, SIZE, s.q + row * ldq, keys, masks, is_first, ahead, rows, OUT + row * TILE + p * KEYS);   \
-    else if (count == 2) NAME(2, SIZE, s.q + row * ldq, keys, masks, is_first, ahead, rows, OUT + row * TILE + p * KEYS);     \
+    else if (count == 2)                                                                                               \
+      NAME(2, SIZE, s.q + row * ldq, keys, masks, is_first, ahead, rows, OUT + row * TILE + p * KEYS);                 \
     else NAME(1, SIZE, s.q + row * ldq, keys, masks, is_first, ahead, rows, OUT + row * TILE + p * KEYS);              \
   }
 #define WEIGHTS_F32(is_first) WEIGHTS_OF(weights_f32_wide, b->size, s.scores, is_first)

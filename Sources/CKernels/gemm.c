@@ -1,4 +1,5 @@
-// Products with packed right-hand sides. Micro-kernels of up to 8 rows by 48 outputs; each row's sum runs over k in order, so a result does not depend on how rows are grouped into panels.
+// Products with packed right-hand sides. Micro-kernels of up to 8 rows by 48 outputs; each row's sum runs over k in
+// order, so a result does not depend on how rows are grouped into panels.
 #include "bfloat16.h"
 #include "lanes.h"
 #include <string.h>
@@ -126,22 +127,22 @@ TK_INLINE TK_TARGET_BF16 void wide_bf16(const int rows, const int vectors, size_
   }
 ROW_SWITCH(TK_TARGET_AVX512, rows_f32_avx512, wide_f32, float, float)
 ROW_SWITCH(TK_TARGET_BF16, rows_bf16_avx512, wide_bf16, uint16_t, uint32_t)
-TK_TARGET_AVX2 static void rows_f32_avx2(size_t rows, size_t k, const float *a, size_t lda, const float *b, const float *start, size_t lds,
-                                         float *c, size_t ldc, size_t n) {
+TK_TARGET_AVX2 static void rows_f32_avx2(size_t rows, size_t k, const float *a, size_t lda, const float *b,
+                                         const float *start, size_t lds, float *c, size_t ldc, size_t n) {
   plain_f32(rows, k, a, lda, b, start, lds, c, ldc, n);
 }
-TK_TARGET_AVX2 static void rows_bf16_avx2(size_t rows, size_t k, const uint16_t *a, size_t lda, const uint32_t *b, const float *start, size_t lds,
-                                          float *c, size_t ldc, size_t n) {
+TK_TARGET_AVX2 static void rows_bf16_avx2(size_t rows, size_t k, const uint16_t *a, size_t lda, const uint32_t *b,
+                                          const float *start, size_t lds, float *c, size_t ldc, size_t n) {
   plain_bf16(rows, k, a, lda, b, start, lds, c, ldc, n);
 }
 #endif
 
-static void rows_f32_portable(size_t rows, size_t k, const float *a, size_t lda, const float *b, const float *start, size_t lds,
-                              float *c, size_t ldc, size_t n) {
+static void rows_f32_portable(size_t rows, size_t k, const float *a, size_t lda, const float *b, const float *start,
+                              size_t lds, float *c, size_t ldc, size_t n) {
   plain_f32(rows, k, a, lda, b, start, lds, c, ldc, n);
 }
-static void rows_bf16_portable(size_t rows, size_t k, const uint16_t *a, size_t lda, const uint32_t *b, const float *start, size_t lds,
-                               float *c, size_t ldc, size_t n) {
+static void rows_bf16_portable(size_t rows, size_t k, const uint16_t *a, size_t lda, const uint32_t *b,
+                               const float *start, size_t lds, float *c, size_t ldc, size_t n) {
   plain_bf16(rows, k, a, lda, b, start, lds, c, ldc, n);
 }
 
