@@ -9,7 +9,7 @@ public struct ResolvedAttention: Sendable {
   public let choice: AttentionChoice
   /// `nil` for dense attention.
   public let method: (any AttentionMethod)?
-  /// The files that the method plans by, as they were when it read them.
+  /// The files that the method plans by, fingerprinted right after it read them.
   public let calibration: [RunRecord.CalibrationFile]
   /// The layers that shorten keys and values; `nil` where none does.
   public let compression: CompressedLayers?

@@ -96,7 +96,9 @@ public struct RunState: Sendable {
     guard run.model.weights.count == record.model.weights.count else {
       throw fail("weight files", "\(run.model.weights.count)", "\(record.model.weights.count)")
     }
-    let calibrations = [run, record].map { ($0.attention.calibration ?? []).map(\.fingerprint).joined(separator: " ") }
+    let calibrations = [run, record].map { record in
+      record.attention.calibration.map { $0.map(\.fingerprint).joined(separator: " ") } ?? "none"
+    }
     guard calibrations[0] == calibrations[1] else {
       throw fail("calibration files", calibrations[0], printable(calibrations[1]))
     }

@@ -60,7 +60,7 @@ public struct Sweep: Sendable {
   ///   - calibration: what the method plans by.
   public static func folder(
     promptIndex: Int, variant: Variant, settings: RunRecord.Settings, modelHash: String,
-    calibration: [RunRecord.CalibrationFile] = []
+    calibration: [RunRecord.CalibrationFile]
   ) throws -> String {
     var settings = settings
     settings.pipeline = ""
