@@ -59,6 +59,8 @@ struct DryRunReport: Encodable {
   var attention: Attention
   var weightsBytes: [String: Int]
   var peakMemoryBytes: [String: Int]
+  /// Its parts: pages of no file, and of files.
+  var peakAnonymousBytes, peakMappedBytes: [String: Int]
   var flops: Double
   var estimatedSeconds: Double
   /// Results of the run, and their cost together.
@@ -71,8 +73,8 @@ struct DryRunReport: Encodable {
   private enum CodingKeys: CodingKey {
     case pipeline, className, width, height, modelWidth, modelHeight, numFrames, fps, steps, guidanceScale, seed, dtype
     case threads, output
-    case tokenGrid, tokens, attention, weightsBytes, peakMemoryBytes, flops, estimatedSeconds, results, totalFlops
-    case totalEstimatedSeconds
+    case tokenGrid, tokens, attention, weightsBytes, peakMemoryBytes, peakAnonymousBytes, peakMappedBytes
+    case flops, estimatedSeconds, results, totalFlops, totalEstimatedSeconds
   }
 
   /// `nil` for a plan without a valid result.
@@ -103,8 +105,12 @@ struct DryRunReport: Encodable {
       denseLayers: choice.denseLayers ?? 0, density: forecasts[0].density, runDensity: forecasts[0].runDensity,
       kvCompression: resolved.compression)
     phases = estimate.phases
-    weightsBytes = Dictionary(uniqueKeysWithValues: phases.map { ($0.name, $0.weightsBytes) })
-    peakMemoryBytes = Dictionary(uniqueKeysWithValues: phases.map { ($0.name, $0.peakBytes) })
+    func byPhase(_ bytes: (MemoryEstimate.Phase) -> Int) -> [String: Int] {
+      Dictionary(uniqueKeysWithValues: estimate.phases.map { ($0.name, bytes($0)) })
+    }
+    weightsBytes = byPhase(\.weightsBytes)
+    peakMemoryBytes = byPhase(\.peakBytes)
+    (peakAnonymousBytes, peakMappedBytes) = (byPhase(\.anonymousBytes), byPhase(\.mappedBytes))
     flops = estimate.flops
     estimatedSeconds = seconds[0]
     results = plan.results.count
@@ -128,8 +134,9 @@ struct DryRunReport: Encodable {
     for phase in phases {
       let name = phase.name + String(repeating: " ", count: max(0, 12 - phase.name.count))
       lines.append(
-        "\(name)weights \(formatBytes(phase.weightsBytes)), peak memory \(formatBytes(phase.peakBytes)) (estimate), "
-          + "\(Self.operations(phase.flops)), \(phase.precision.rawValue)")
+        "\(name)weights \(formatBytes(phase.weightsBytes)), peak memory \(formatBytes(phase.peakBytes)) (estimate; "
+          + "\(formatBytes(phase.mappedBytes)) of it mapped files), \(Self.operations(phase.flops)), \(phase.precision.rawValue)"
+      )
     }
     lines.append(
       "in all      \(Self.operations(totalFlops)), about \(Self.duration(totalEstimatedSeconds)) "

@@ -273,7 +273,8 @@ struct GenerationRun {
     )
     for (phase, seconds) in (record.seconds ?? [:]).sorted(by: { $0.key < $1.key }) {
       let peak = record.peakMemoryBytes?[phase].map { ", peak memory so far \(formatBytes($0))" } ?? ""
-      progress.line("  \(phase): \(fixed(seconds, 2)) s\(peak)")
+      let mapped = record.peakMappedBytes?[phase].map { ", \(formatBytes($0)) of it mapped files" } ?? ""
+      progress.line("  \(phase): \(fixed(seconds, 2)) s\(peak)\(mapped)")
     }
   }
 

@@ -10,7 +10,8 @@ extension RunRecord {
   /// same bytes whenever it is made and on however many threads.
   func metadataText() throws -> [PNGFile.Text] {
     var record = self
-    (record.seconds, record.peakMemoryBytes) = (nil, nil)
+    record.seconds = nil
+    (record.peakMemoryBytes, record.peakAnonymousBytes, record.peakMappedBytes) = (nil, nil, nil)
     record.compute.threads = nil
     return [("parameters", parameters.text), (Self.metadataKey, try record.json())]
   }

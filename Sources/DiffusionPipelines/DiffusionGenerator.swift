@@ -93,7 +93,7 @@ public final class DiffusionGenerator: MediaGenerator {
     record.seconds = clock.seconds.merging([
       "attention": statistics.computeSeconds, "attention plans": statistics.planSeconds,
     ]) { $1 }
-    record.peakMemoryBytes = clock.peakMemory
+    for (phase, peak) in clock.peakMemory { record.note(peak, after: phase) }
     record.compute.threads = ThreadPool.shared.threads
     return DenoisedResult(
       request: request, latents: latents, record: record,
@@ -239,7 +239,7 @@ private final class PhaseClock {
   private let clock = ContinuousClock()
   private var start: ContinuousClock.Instant
   private(set) var seconds: [String: Double] = [:]
-  private(set) var peakMemory: [String: Int] = [:]
+  private(set) var peakMemory: [String: ProcessMemory.Peak] = [:]
 
   init() { start = clock.now }
 
@@ -249,7 +249,7 @@ private final class PhaseClock {
     let now = clock.now, passed = (now - start) / .seconds(1)
     seconds[phase, default: 0] += passed
     start = now
-    peakMemory[phase] = ProcessMemory.peakBytes
+    peakMemory[phase] = ProcessMemory.peak
     return passed
   }
 }

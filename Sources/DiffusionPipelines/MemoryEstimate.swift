@@ -19,6 +19,11 @@ public struct MemoryEstimate: Sendable, Hashable {
     public var weightsBytes: Int
     /// Memory at the phase's worst moment, in bytes, the process itself included.
     public var peakBytes: Int
+    /// Of ``peakBytes``, pages of files: the program and its libraries. Weights are read from their maps piece by piece
+    /// and let go once prepared, so that none are left of them at the worst moment.
+    public var mappedBytes: Int { min(peakBytes, MemoryEstimate.programBytes) }
+    /// Of ``peakBytes``, all other pages: prepared weights, activations, buffers.
+    public var anonymousBytes: Int { peakBytes - mappedBytes }
     /// Floating-point operations for one result.
     public var flops: Double
     /// The arithmetic of the phase's matrix products.
@@ -38,6 +43,8 @@ public struct MemoryEstimate: Sendable, Hashable {
 
   /// The program, its libraries and small buffers.
   static let baseBytes = 64.0 * 1024 * 1024
+  /// Of these, pages of the program and its libraries that are touched.
+  static let programBytes = 48 << 20
   /// What is in use at once, and what of memory given back is kept for reuse: a tenth at most.
   private static func peak(_ bytes: Double) -> Int { whole(1.08 * (baseBytes + bytes)) }
   /// Widths of hidden size alive at once in a transformer block: the residual and the one being made, its rows as operands,

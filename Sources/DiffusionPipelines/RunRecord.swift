@@ -132,8 +132,11 @@ public struct RunRecord: Sendable, Hashable, Codable {
   public var result: Result
   /// Wall-clock seconds by phase. Not in a picture's metadata, which is the same for the same request.
   public var seconds: [String: Double]?
-  /// The most memory the process had held by the end of each phase, mapped files included. As little in metadata.
+  /// The most memory the process had held by the end of each phase, mapped files included. As little in metadata, nor
+  /// are its parts.
   public var peakMemoryBytes: [String: Int]?
+  /// The parts of ``peakMemoryBytes``, as ``ProcessMemory/Peak/use`` has them: pages of no file, and of files.
+  public var peakAnonymousBytes, peakMappedBytes: [String: Int]?
 }
 
 extension RunRecord {
@@ -200,7 +203,14 @@ extension RunRecord {
   /// Notes the seconds of decoding, and the memory it took.
   package mutating func decodingEnded(after seconds: Double) {
     self.seconds?["decode"] = seconds
-    peakMemoryBytes?["decode"] = ProcessMemory.peakBytes
+    if peakMemoryBytes != nil, let peak = ProcessMemory.peak { note(peak, after: "decode") }
+  }
+
+  /// Notes the most memory the process had held by the end of a phase.
+  mutating func note(_ peak: ProcessMemory.Peak, after phase: String) {
+    peakMemoryBytes = (peakMemoryBytes ?? [:]).merging([phase: peak.bytes]) { $1 }
+    peakAnonymousBytes = (peakAnonymousBytes ?? [:]).merging([phase: peak.use.anonymous]) { $1 }
+    peakMappedBytes = (peakMappedBytes ?? [:]).merging([phase: peak.use.mapped]) { $1 }
   }
 
   /// The record as one line of JSON, keys sorted.

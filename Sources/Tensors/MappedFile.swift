@@ -57,7 +57,10 @@ public final class MappedFile: @unchecked Sendable {
   }
 
   deinit {
-    if count > 0 { munmap(base, count) }
+    if count > 0 {
+      ProcessMemory.look()
+      munmap(base, count)
+    }
     close(descriptor)
   }
 
@@ -90,6 +93,8 @@ public final class MappedFile: @unchecked Sendable {
   public func discard(_ range: Range<Int>) {
     let page = Int(sysconf(Int32(_SC_PAGESIZE)))
     let start = (range.lowerBound + page - 1) / page * page, end = range.upperBound / page * page
-    if end > start { madvise(base + start, end - start, MADV_DONTNEED) }
+    guard end > start else { return }
+    ProcessMemory.look()
+    madvise(base + start, end - start, MADV_DONTNEED)
   }
 }

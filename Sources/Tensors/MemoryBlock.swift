@@ -23,7 +23,11 @@ public final class MemoryBlock: @unchecked Sendable {
     pointer = MemoryCache.shared.take(bytes) ?? MemoryBlock.allocate(bytes)
   }
 
-  deinit { if !MemoryCache.shared.keep(pointer, byteCount) { free(pointer) } }
+  deinit {
+    guard !MemoryCache.shared.keep(pointer, byteCount) else { return }
+    if byteCount >= MemoryCache.smallest { ProcessMemory.look() }
+    free(pointer)
+  }
 
   private static func allocate(_ bytes: Int) -> UnsafeMutableRawPointer {
     var raw: UnsafeMutableRawPointer?
@@ -48,7 +52,7 @@ public final class MemoryBlock: @unchecked Sendable {
 private final class MemoryCache: Sendable {
   static let shared = MemoryCache()
   /// Smaller blocks are left to the allocator, which keeps them itself.
-  private static let smallest = 1 << 18
+  static let smallest = 1 << 18
   /// The most that is kept, in bytes.
   private static let limit = 1 << 30
   /// What may be kept beyond the most that was in use at once, at least, in bytes.
@@ -85,7 +89,7 @@ private final class MemoryCache: Sendable {
       }
       return (0, state.excess())
     }
-    for address in excess { free(UnsafeMutableRawPointer(bitPattern: address)) }
+    give(back: excess)
     return UnsafeMutableRawPointer(bitPattern: address)
   }
 
@@ -105,6 +109,11 @@ private final class MemoryCache: Sendable {
       defer { (state.blocks, state.bytes) = ([:], 0) }
       return state.blocks.values.flatMap { $0 }
     }
+    give(back: blocks)
+  }
+
+  private func give(back blocks: [UInt]) {
+    if !blocks.isEmpty { ProcessMemory.look() }
     for address in blocks { free(UnsafeMutableRawPointer(bitPattern: address)) }
   }
 }
