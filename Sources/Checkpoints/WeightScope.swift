@@ -50,8 +50,18 @@ public struct WeightScope: Sendable {
     return tensor
   }
 
-  /// A tensor as Float32, shape-checked: a view of the file where it holds Float32, else a converted copy.
-  public func tensor(_ name: String, _ shape: Int...) throws -> Tensor { try stored(name, shape).floats() }
+  /// A tensor as Float32, shape-checked; a copy, since a few values used in each step would hold many pages of the file.
+  public func tensor(_ name: String, _ shape: Int...) throws -> Tensor {
+    try prepared(name, shape) { $0.floats().copied() }
+  }
+
+  /// What `prepare` makes of a tensor, shape-checked. The system may drop its pages of the file then: what was made is what
+  /// is read from now on.
+  public func prepared<Result>(_ name: String, _ shape: [Int], _ prepare: (StoredTensor) -> Result) throws -> Result {
+    let tensor = try stored(name, shape)
+    defer { tensor.discardPages() }
+    return prepare(tensor)
+  }
 
   /// Notes what was wrong with a tensor that is read while it is used: values that are no numbers, or bytes that could not
   /// be read. ``verifyUsed()`` throws it.

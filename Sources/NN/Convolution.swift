@@ -13,8 +13,9 @@ public struct Conv2d: Sendable {
     _ weights: WeightScope, _ inputs: Int, _ outputs: Int, kernel: Int, stride: Int = 1, padding: Padding = .all(0),
     bias: Bool = true
   ) throws {
-    weight = PreparedConvolution(
-      try weights.tensor("weight", outputs, inputs, kernel, kernel), precision: weights.precision)
+    weight = try weights.prepared("weight", [outputs, inputs, kernel, kernel]) {
+      PreparedConvolution($0.floats(), precision: weights.precision)
+    }
     self.bias = bias ? try weights.tensor("bias", outputs) : nil
     (self.stride, self.padding) = (stride, padding)
   }
@@ -36,7 +37,9 @@ public struct UpsamplingConv2d: Sendable {
   let weight: PreparedUpsampling, bias: Tensor
 
   public init(_ weights: WeightScope, _ inputs: Int, _ outputs: Int) throws {
-    weight = PreparedUpsampling(try weights.tensor("weight", outputs, inputs, 3, 3), precision: weights.precision)
+    weight = try weights.prepared("weight", [outputs, inputs, 3, 3]) {
+      PreparedUpsampling($0.floats(), precision: weights.precision)
+    }
     bias = try weights.tensor("bias", outputs)
   }
 
@@ -56,8 +59,9 @@ public struct CausalConv3d: Sendable {
 
   /// - Parameter kernel: frames, rows, columns; rows and columns are padded to keep their number.
   public init(_ weights: WeightScope, _ inputs: Int, _ outputs: Int, kernel: [Int]) throws {
-    weight = PreparedConvolution(
-      try weights.tensor("weight", outputs, inputs, kernel[0], kernel[1], kernel[2]), precision: weights.precision)
+    weight = try weights.prepared("weight", [outputs, inputs] + kernel) {
+      PreparedConvolution($0.floats(), precision: weights.precision)
+    }
     bias = try weights.tensor("bias", outputs)
     padding = Padding(top: kernel[1] / 2, left: kernel[2] / 2, bottom: kernel[1] / 2, right: kernel[2] / 2)
     key = weights.path

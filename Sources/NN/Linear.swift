@@ -9,11 +9,13 @@ public struct Linear: Sendable {
 
   /// - Parameter bias: whether the checkpoint has a bias.
   public init(_ weights: WeightScope, _ inputs: Int, _ outputs: Int, bias: Bool = true) throws {
-    let stored = try weights.stored("weight", [outputs, inputs], isChecked: !weights.isStreamed)
+    let shape = [outputs, inputs]
     weight =
-      weights.isStreamed
-      ? PreparedMatrix(streaming: stored, precision: weights.precision) { weights.report("weight", $0 == .notFinite) }
-      : PreparedMatrix(stored, precision: weights.precision)
+      try weights.isStreamed
+      ? PreparedMatrix(streaming: weights.stored("weight", shape, isChecked: false), precision: weights.precision) {
+        weights.report("weight", $0 == .notFinite)
+      }
+      : weights.prepared("weight", shape) { PreparedMatrix($0, precision: weights.precision) }
     self.bias = bias ? try weights.tensor("bias", outputs) : nil
   }
 
@@ -25,8 +27,9 @@ public struct Linear: Sendable {
 
   /// The same for patches of any extents, such as `[frames, rows, columns]`.
   public init(patches weights: WeightScope, channels: Int, extents: [Int], _ outputs: Int, bias: Bool = true) throws {
-    let stored = try weights.stored("weight", [outputs, channels] + extents)
-    weight = PreparedMatrix(stored, precision: weights.precision)
+    weight = try weights.prepared("weight", [outputs, channels] + extents) {
+      PreparedMatrix($0, precision: weights.precision)
+    }
     self.bias = bias ? try weights.tensor("bias", outputs) : nil
   }
 

@@ -45,6 +45,30 @@ private let twoData: [UInt8] = [0, 0, 128, 63, 0, 0, 0, 192, 128, 63, 0, 192]
     }
   }
 
+  #if os(Linux)
+    /// What is made of a tensor is what is read from then on: the file's pages are let go. In a process of its own, where
+    /// no other test maps files.
+    @Test func preparedTensorsLeaveNoPages() async {
+      await #expect(processExitsWith: .success) {
+        let scratch = try Scratch()
+        defer { scratch.remove() }
+        let count = 1 << 26, header = #"{"w":{"dtype":"F32","shape":[\#(count)],"data_offsets":[0,\#(4 * count)]}}"#
+        let url = try scratch.write(safetensors(header, data: []), "w.safetensors")
+        let handle = try FileHandle(forWritingTo: url)
+        try handle.truncate(atOffset: UInt64(8 + header.utf8.count + 4 * count))
+        try handle.close()
+        let weights = try WeightStore(file: url).scope()
+        func mapped() throws -> Int { try #require(ProcessMemory.current).mapped }
+        let before = try mapped(), within = try weights.prepared("w", [count]) { _ in Result { try mapped() } }.get()
+        #expect(within - before > 3 * count)
+        #expect(try mapped() - before < count / 2)
+        let tensor = try weights.tensor("w", count)
+        #expect(try mapped() - before < count / 2)
+        #expect(tensor.isFinite)
+      }
+    }
+  #endif
+
   @Test func misalignedFloatsAreCopied() throws {
     let scratch = try Scratch()
     defer { scratch.remove() }

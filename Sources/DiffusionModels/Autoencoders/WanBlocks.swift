@@ -9,7 +9,9 @@ struct ChannelNorm: Sendable {
   let gamma: Tensor
 
   init(_ weights: WeightScope, _ channels: Int, isImage: Bool = false) throws {
-    gamma = try weights.stored("gamma", isImage ? [channels, 1, 1] : [channels, 1, 1, 1]).floats().reshaped(channels)
+    gamma = try weights.prepared("gamma", isImage ? [channels, 1, 1] : [channels, 1, 1, 1]) {
+      $0.floats().copied().reshaped(channels)
+    }
   }
 
   /// `[F, H, W, C]` to the same. The epsilon is there for pixels that are all zero, which stay so.

@@ -63,9 +63,8 @@ public struct DiTTransformer2DModel: Denoiser {
       sampleSize: configuration.sample, interpolationScale: 1)
     var blocks: [DiTBlock] = []
     for index in 0..<configuration.layers {
-      let scope = weights["transformer_blocks"][index]
-      blocks.append(try DiTBlock(scope, configuration, first: blocks.first?.embedder))
-      scope.releasePages()
+      blocks.append(
+        try DiTBlock(weights["transformer_blocks"][index], configuration, first: blocks.first?.embedder))
     }
     self.blocks = blocks
     outputModulation = try Linear(outer["proj_out_1"], size, 2 * size)

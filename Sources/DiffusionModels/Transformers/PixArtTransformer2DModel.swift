@@ -107,7 +107,6 @@ public struct PixArtTransformer2DModel: Denoiser {
       sampleSize: configuration.sample, interpolationScale: configuration.scale)
     blocks = try (0..<configuration.layers).map { layer in
       let scope = weights["transformer_blocks"][layer]
-      defer { scope.releasePages() }
       let compressor = try KeyValueCompressor.ofBlock(
         layer, scope, size, compressed, mayLeaveWeights: choice != nil || !compression.isActive, model: Self.className)
       return try PixArtBlock(scope, configuration, compressor)

@@ -82,11 +82,7 @@ public struct WanTransformer3DModel: Denoiser {
     timeProjection = try Linear(condition["time_proj"], size, 6 * size)
     textLinear1 = try Linear(condition["text_embedder"]["linear_1"], configuration.textSize, size)
     textLinear2 = try Linear(condition["text_embedder"]["linear_2"], size, size)
-    blocks = try (0..<configuration.layers).map {
-      let scope = weights["blocks"][$0]
-      defer { scope.releasePages() }
-      return try WanBlock(scope, configuration)
-    }
+    blocks = try (0..<configuration.layers).map { try WanBlock(weights["blocks"][$0], configuration) }
     scaleShiftTable = try weights.tensor("scale_shift_table", 1, 2, size)
     output = try Linear(outer["proj_out"], size, configuration.patch.reduce(1, *) * configuration.outputChannels)
   }
