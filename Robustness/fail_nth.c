@@ -49,7 +49,20 @@ __attribute__((constructor)) static void begin(void) {
   rest = (text = getenv("FAIL_REST")) ? atoi(text) : 0;
   memory = (text = getenv("FAIL_MEMORY")) ? strtoul(text, NULL, 10) : 0;
   by_site = (text = getenv("FAIL_SITES")) ? atoi(text) : 0;
+}
+
+// Calls count from `main` on: before it libraries and the language's runtime set themselves up, and no handler is there.
+typedef int main_function(int, char **, char **);
+static main_function *program;
+static int ready_main(int count, char **arguments, char **environment) {
   is_ready = 1;
+  return program(count, arguments, environment);
+}
+int __libc_start_main(main_function *main, int count, char **arguments, void (*init)(void), void (*fini)(void),
+                      void (*loader_fini)(void), void *stack_end) {
+  __typeof__(&__libc_start_main) real = (__typeof__(&__libc_start_main))dlsym(RTLD_NEXT, "__libc_start_main");
+  program = main;
+  return real(ready_main, count, arguments, init, fini, loader_fini, stack_end);
 }
 
 __attribute__((destructor)) static void end(void) { count_calls(); }
