@@ -63,7 +63,7 @@ TK_INLINE void pack_values_bf16(size_t count, size_t size, const float *const *r
 _Static_assert(KEYS == LANE_WIDTH, "a panel of keys is what a block of products is wide");
 
 TK_INLINE void scores_plain(int bf16, size_t size, const float *q, size_t ldq, const void *keys, size_t count,
-                            float *scores) {
+                            const float *biases, float *scores) {
   for (int row = 0; row < GROUP; row += LANE_ROWS) {
     floats8 sum[LANE_ROWS][LANE_VECTORS] = {{{0}}};
     const float *from = q + row * ldq;
@@ -72,6 +72,8 @@ TK_INLINE void scores_plain(int bf16, size_t size, const float *q, size_t ldq, c
     FULL_UNROLL for (int i = 0; i < LANE_ROWS; i++) {
       float *out = scores + (row + i) * TILE;
       store_lanes(sum[i], out, KEYS);
+      if (biases)
+        for (size_t j = 0; j < KEYS; j++) out[j] += biases[j];
       for (size_t j = count; j < KEYS; j++) out[j] = ABSENT;
     }
   }
@@ -144,7 +146,7 @@ typedef struct {
 #define SCORES_BODY(TYPE, LOAD, STEPS, QUERY, ACCUMULATE, EXP2, STORE)                                                 \
   __m512 s[GROUP][3];                                                                                                  \
   FULL_UNROLL for (int i = 0; i < GROUP; i++)                                                                          \
-    FULL_UNROLL for (int j = 0; j < vectors; j++) s[i][j] = _mm512_setzero_ps();                                       \
+    FULL_UNROLL for (int j = 0; j < vectors; j++) s[i][j] = biases[j];                                                 \
   for (size_t c = 0; c < (STEPS);) {                                                                                   \
     size_t end = c + 8 < (STEPS) ? c + 8 : (STEPS);                                                                    \
     fetch_lines(&ahead.keys), fetch_lines(&ahead.values);                                                              \
@@ -182,14 +184,15 @@ typedef struct {
 } row_state;
 
 WIDE void weights_f32_wide(const int vectors, size_t size, const float *q, const float *const *keys,
-                           const __mmask16 *masks, int is_first, panels_ahead ahead, row_state rows, float *weights) {
+                           const __mmask16 *masks, const __m512 *biases, int is_first, panels_ahead ahead, row_state rows,
+                          float *weights) {
   SCORES_BODY(
       __m512, _mm512_loadu_ps, size, __m512 value = _mm512_set1_ps(q[i * size + c]);, FMA, exp2_wide,
       FULL_UNROLL for (int j = 0; j < vectors; j++) _mm512_storeu_ps(weights + i * TILE + j * KEYS, x[j]);)
 }
 WIDE_BF16 void weights_bf16_wide(const int vectors, size_t pairs, const float *q, const uint32_t *const *keys,
-                                 const __mmask16 *masks, int is_first, panels_ahead ahead, row_state rows,
-                                 uint16_t *weights) {
+                                 const __mmask16 *masks, const __m512 *biases, int is_first, panels_ahead ahead,
+                                 row_state rows, uint16_t *weights) {
   SCORES_BODY(
       __m512bh, LOAD_BF16, pairs, __m512bh value = (__m512bh)_mm512_set1_ps(q[i * pairs + c]);, _mm512_dpbf16_ps,
       exp2_coarse_wide, uint16_t *out = weights + i * TILE;
@@ -350,7 +353,8 @@ TK_INLINE void block_plain(const int bf16, const tk_attention_block *b) {
     for (size_t p = 0; p < panels; p++)
       for (size_t row = 0; row < padded; row += GROUP)
         scores_plain(bf16, b->size, s.q + row * ldq, ldq, (const float *)b->keys + list[p] * key_stride,
-                     b->panel_counts[first + p], s.scores + row * TILE + p * KEYS);
+                     b->panel_counts[first + p], b->panel_biases ? b->panel_biases + list[p] * KEYS : NULL,
+                     s.scores + row * TILE + p * KEYS);
     for (size_t row = 0; row < padded; row++) {
       float largest = begin_row(&s, row, width, lds);
       s.total[row] += softmax_plain(bf16, width, s.scores + row * TILE, s.weights + row * TILE, largest);
@@ -476,17 +480,19 @@ WIDE int end_tile(const scratch_parts *s, size_t first, size_t lds) {
   size_t count = panels - p < 3 ? panels - p : 3;                                                                      \
   const TYPE *keys[3];                                                                                                 \
   __mmask16 masks[3];                                                                                                  \
+  __m512 biases[3];                                                                                                    \
   for (size_t j = 0; j < count; j++) {                                                                                 \
     keys[j] = (const TYPE *)b->keys + list[p + j] * key_stride;                                                        \
     masks[j] = MASK(counts[p + j]);                                                                                    \
+    biases[j] = b->panel_biases ? _mm512_loadu_ps(b->panel_biases + list[p + j] * KEYS) : _mm512_setzero_ps();         \
   }
 #define WEIGHTS_OF(NAME, SIZE, OUT, is_first)                                                                          \
   {                                                                                                                    \
     row_state rows = {s.most + row * KEYS, s.tile_sum + row * KEYS, s.largest + row};                                  \
-    if (count == 3) NAME(3, SIZE, s.q + row * ldq, keys, masks, is_first, ahead, rows, OUT + row * TILE + p * KEYS);   \
+    if (count == 3) NAME(3, SIZE, s.q + row * ldq, keys, masks, biases, is_first, ahead, rows, OUT + row * TILE + p * KEYS);   \
     else if (count == 2)                                                                                               \
-      NAME(2, SIZE, s.q + row * ldq, keys, masks, is_first, ahead, rows, OUT + row * TILE + p * KEYS);                 \
-    else NAME(1, SIZE, s.q + row * ldq, keys, masks, is_first, ahead, rows, OUT + row * TILE + p * KEYS);              \
+      NAME(2, SIZE, s.q + row * ldq, keys, masks, biases, is_first, ahead, rows, OUT + row * TILE + p * KEYS);                 \
+    else NAME(1, SIZE, s.q + row * ldq, keys, masks, biases, is_first, ahead, rows, OUT + row * TILE + p * KEYS);              \
   }
 #define WEIGHTS_F32(is_first) WEIGHTS_OF(weights_f32_wide, b->size, s.scores, is_first)
 #define WEIGHTS_BF16(is_first) WEIGHTS_OF(weights_bf16_wide, ldq, s.weights, is_first)

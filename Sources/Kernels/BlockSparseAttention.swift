@@ -1,3 +1,4 @@
+import Foundation
 import Tensors
 
 /// What one attention head reads: the order its tokens are taken in, and which blocks of that order.
@@ -20,15 +21,18 @@ public struct HeadPattern: Sendable {
 ///   - k, v: `[B, h, M, d]`.
 ///   - precision: operands of both products; sums and softmax are in Float32.
 ///   - heads: one pattern a head, the same for all samples; `nil` is dense: the same code with every block kept.
+///   - keyCounts: `[M]`, how many equal keys with equal values each one stands for; `nil` is one each. Not with 8-bit
+///     integers.
 /// - Returns: `[B, h, N, d]`.
 ///
 /// Keys and values are packed in plan order once a head, while the heads before are computed; one item of work is at most 64 queries of one block. The
 /// result does not depend on the number of threads.
 public func blockSparseAttention(
-  _ q: Tensor, _ k: Tensor, _ v: Tensor, scale: Float, precision: Precision, heads: [HeadPattern]? = nil
+  _ q: Tensor, _ k: Tensor, _ v: Tensor, scale: Float, precision: Precision, heads: [HeadPattern]? = nil,
+  keyCounts: [Int]? = nil
 ) -> Tensor {
   var none: Tensor?
-  return attend(q, k, v, scale, precision, heads, logSumExp: &none)
+  return attend(q, k, v, scale, precision, heads, keyCounts, logSumExp: &none)
 }
 
 /// The same with `[B, h, N]`, the natural logarithm of each query's sum of exponentials, by which results over
@@ -37,13 +41,13 @@ public func blockSparseAttentionWithLogSumExp(
   _ q: Tensor, _ k: Tensor, _ v: Tensor, scale: Float, precision: Precision, heads: [HeadPattern]? = nil
 ) -> (output: Tensor, logSumExp: Tensor) {
   var sums: Tensor? = Tensor(uninitialized: Array(q.shape.dropLast()))
-  let output = attend(q, k, v, scale, precision, heads, logSumExp: &sums)
+  let output = attend(q, k, v, scale, precision, heads, nil, logSumExp: &sums)
   return (output, sums!)
 }
 
 private func attend(
   _ q: Tensor, _ k: Tensor, _ v: Tensor, _ scale: Float, _ precision: Precision, _ patterns: [HeadPattern]?,
-  logSumExp: inout Tensor?
+  _ keyCounts: [Int]?, logSumExp: inout Tensor?
 ) -> Tensor {
   let (batch, heads, queries, size) = (q.shape[0], q.shape[1], q.shape[2], q.shape[3])
   let keys = k.shape[2]
@@ -57,7 +61,10 @@ private func attend(
       head.pattern.queries == queries && head.pattern.keys == keys,
       "a pattern of \(head.pattern.queries) x \(head.pattern.keys) tokens for \(queries) x \(keys)")
   }
-  let plans = HeadSchedule.all(patterns)
+  precondition(
+    keyCounts.map { $0.count == keys && precision != .int8 && $0.allSatisfy { $0 > 0 } } ?? true,
+    "counts of \(keyCounts?.count ?? 0) keys for \(keys), \(precision)")
+  let plans = HeadSchedule.all(patterns, keyCounts)
   return q.writing(q.shape) { query, output in
     k.withFloats { k in
       v.withFloats { v in
@@ -93,8 +100,10 @@ private final class HeadSchedule: Sendable {
   let panels: [(first: Int32, count: UInt8)]
   /// Row, first query and number of queries of each item.
   let items: [(row: Int, first: Int, count: Int)]
+  /// By panel and lane, what is added to scores in units of log2: a key that stands for `n` weighs `n` times as much.
+  let panelBiases: PackedBuffer<Float>?
 
-  init(_ pattern: HeadPattern) {
+  init(_ pattern: HeadPattern, _ keyCounts: [Int]?) {
     self.pattern = pattern
     var starts = [0], panels: [(first: Int32, count: UInt8)] = []
     for column in 0..<pattern.pattern.columns {
@@ -105,6 +114,17 @@ private final class HeadSchedule: Sendable {
       starts.append(panels.count)
     }
     (panelStarts, self.panels) = (starts, panels)
+    panelBiases = keyCounts.map { keyCounts in
+      let biases = PackedBuffer<Float>(count: panels.count * Door.attentionKeys)
+      for (index, panel) in panels.enumerated() {
+        for lane in 0..<Door.attentionKeys {
+          let position = Int(panel.first) + lane, isReal = lane < panel.count
+          let key = isReal ? pattern.keyOrder.map { Int($0[position]) } ?? position : 0
+          biases.pointer[index * Door.attentionKeys + lane] = isReal ? log2(Float(keyCounts[key])) : 0
+        }
+      }
+      return biases
+    }
     items = (0..<pattern.pattern.rows).flatMap { row in
       let first = Int(pattern.pattern.queryStarts[row]), end = Int(pattern.pattern.queryStarts[row + 1])
       return stride(from: first, to: end, by: Door.attentionRows).map {
@@ -114,11 +134,11 @@ private final class HeadSchedule: Sendable {
   }
 
   /// Schedules of all heads; heads of one pattern share one.
-  static func all(_ patterns: [HeadPattern]) -> [HeadSchedule] {
+  static func all(_ patterns: [HeadPattern], _ keyCounts: [Int]?) -> [HeadSchedule] {
     var made: [HeadSchedule] = []
     return patterns.map { pattern in
       if let same = made.last(where: { $0.pattern.isSame(as: pattern) }) { return same }
-      let schedule = HeadSchedule(pattern)
+      let schedule = HeadSchedule(pattern, keyCounts)
       made.append(schedule)
       return schedule
     }
@@ -305,7 +325,8 @@ private struct AttentionOperands {
           tokens: tokens, query: query + at, scale: scale, panels: panels, list: list, counts: counts.pointer,
           keys: group.keys.pointer + group.panelOffsets[head] * Door.attentionKeyPanel(size, precision),
           values: group.values.pointer + group.panelOffsets[head] * Door.attentionValuePanel(size, precision),
-          precision, common: group.common?[head, size], ahead: ahead, scratch: scratch.pointer, output: output + at,
+          precision, common: group.common?[head, size], ahead: ahead,
+          panelBiases: schedule.panelBiases.map { Input($0.pointer) }, scratch: scratch.pointer, output: output + at,
           streams: streams, logSumExp: logSumExp.map { $0 + pair * queryCount })
       }
     }

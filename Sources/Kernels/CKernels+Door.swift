@@ -173,7 +173,7 @@ enum Door {
     panels: Int,
     list: UnsafePointer<UInt32>, counts: UnsafePointer<UInt8>, keys: UnsafePointer<UInt32>,
     values: UnsafePointer<UInt32>, _ precision: Precision, common: (means: Input, scales: Input)?,
-    ahead: Ahead?, scratch: Output,
+    ahead: Ahead?, panelBiases: Input?, scratch: Output,
     output: Output, streams: Bool, logSumExp: Output?
   ) {
     var block = tk_attention_block(
@@ -182,7 +182,8 @@ enum Door {
       panel_list: list, panel_counts: counts, keys: keys, values: values, bf16: precision.isBF16, scratch: scratch,
       out: output, streams: streams ? 1 : 0, log_sum_exp: logSumExp, key_means: common?.means,
       value_scales: common?.scales, ahead_keys: ahead?.keys, ahead_values: ahead?.values,
-      ahead_tokens: ahead?.tokens, ahead_first: ahead?.first ?? 0, ahead_rows: ahead?.rows ?? 0)
+      ahead_tokens: ahead?.tokens, ahead_first: ahead?.first ?? 0, ahead_rows: ahead?.rows ?? 0,
+      panel_biases: panelBiases)
     if precision == .int8 { tk_attention_int8(&block) } else { tk_attention(&block) }
   }
 }

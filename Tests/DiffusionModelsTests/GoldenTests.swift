@@ -1,4 +1,4 @@
-import DiffusionModels
+@testable import DiffusionModels
 import SparseAttention
 import Tensors
 import TestSupport
@@ -69,6 +69,30 @@ let bound = 1e-5
       attention: engine)
     #expect(relativeL2(result, fixture.tensor("output.\(name).sample")) <= bound)
     if name == "clip" { #expect(relativeL2(result, fixture.tensor("output.clip.expanded")) <= bound) }
+  }
+
+  /// A prompt's padding is computed as one row that counts for all: the same as row by row, where each is told from the
+  /// others by less than a number's last bit.
+  @Test func paddedTextCountsRowByRow() throws {
+    let fixture = try Fixture("wan")
+    let model = try WanTransformer3DModel(fixture.configuration(WanConfiguration.self), weights: fixture.weights())
+    let text = fixture.tensor("input.clip.encoder_hidden_states"), latents = fixture.tensor("input.clip.latents")
+    let width = text.shape[2], length = 300
+    func predicted(_ padding: (Int) -> Float) throws -> Tensor {
+      var values: [Float] = []
+      for sample in 0..<text.shape[0] {
+        let real = text.slice(sample..<sample + 1).narrowed(axis: 1, 0..<3 + sample).elements
+        values +=
+          real + (real.count / width..<length).flatMap { [padding($0)] + [Float](repeating: 0, count: width - 1) }
+      }
+      return try model(
+        latents, timestep: 500, conditioning: Tensor([text.shape[0], length, width], values),
+        call: DenoisingCall(step: 0, of: 1), attention: PlannedAttention(precision: .float32))
+    }
+    let asOne = try predicted { _ in 0 }, each = try predicted { Float($0) * 1e-30 }
+    #expect(asOne != each && relativeL2(asOne, each) < 1e-6)
+    #expect(TextRows(Tensor(zeros: [1, length, width])) { $0 }.counts == [length])
+    #expect(TextRows(text.narrowed(axis: 1, 0..<3)) { $0 }.counts == nil)
   }
 
   @Test func batchesEqualSingles() throws {

@@ -62,6 +62,47 @@ import Testing
     #expect(relativeError(Tensor(q.shape, merged), whole.output) < 1e-6)
   }
 
+  /// Counts of keys give what their copies give, in any order and pattern.
+  @Test func countedKeysEqualTheirCopies() {
+    let q = caseTensor([2, 3, 140, 40], seed: 1), k = caseTensor([2, 3, 101, 40], seed: 2)
+    let v = caseTensor([2, 3, 101, 40], seed: 3), heads = patterns(queries: 140, keys: 101, heads: 3)
+    // Key 7 stands for 600, key 30 for 3; here their copies come last, in the blocks of their originals.
+    var counts = [Int](repeating: 1, count: 101)
+    (counts[7], counts[30]) = (600, 3)
+    let copies = Array(repeating: 7, count: 599) + [30, 30]
+    func expanded(_ x: Tensor) -> Tensor {
+      Tensor.concatenated([x] + copies.map { x.narrowed(axis: 2, $0..<$0 + 1) }, axis: 2)
+    }
+    let (allKeys, allValues) = (expanded(k), expanded(v))
+    let expandedHeads = heads.map { head -> HeadPattern in
+      let pattern = head.pattern
+      var order: [Int32] = [], starts: [Int32] = [0]
+      for column in 0..<pattern.columns {
+        let keys = head.keyOrder![Int(pattern.keyStarts[column])..<Int(pattern.keyStarts[column + 1])]
+        order += keys
+        for (index, original) in copies.enumerated() where keys.contains(Int32(original)) {
+          order.append(Int32(101 + index))
+        }
+        starts.append(Int32(order.count))
+      }
+      var result = BlockPattern(queryStarts: pattern.queryStarts, keyStarts: starts)
+      for row in 0..<pattern.rows { for column in pattern.keptColumns(row) { result[row, column] = true } }
+      return HeadPattern(queryOrder: head.queryOrder, keyOrder: order, pattern: result)
+    }
+    let sparse = Reference.blockSparseAttention(q, allKeys, allValues, scale: 0.16, heads: expandedHeads)
+    let dense = Reference.attention(q, allKeys, allValues, scale: 0.16)
+    for (precision, bound) in [(Precision.float32, 1e-5), (.bfloat16, 1e-2)] {
+      let ours = blockSparseAttention(q, k, v, scale: 0.16, precision: precision, heads: heads, keyCounts: counts)
+      #expect(relativeError(ours, sparse) <= bound)
+      let all = blockSparseAttention(q, k, v, scale: 0.16, precision: precision, keyCounts: counts)
+      #expect(relativeError(all, dense) <= bound)
+      let ones = [Int](repeating: 1, count: 101)
+      #expect(
+        blockSparseAttention(q, k, v, scale: 0.16, precision: precision, heads: heads, keyCounts: ones)
+          == blockSparseAttention(q, k, v, scale: 0.16, precision: precision, heads: heads))
+    }
+  }
+
   /// Scores that rise over thousands of powers of two from the first keys to the last, or fall. Queries, keys and scale are
   /// such that bf16 holds every score exactly.
   @Test(arguments: [Precision.float32, .bfloat16], [0.25, 1, 8, 64] as [Float])

@@ -108,6 +108,7 @@ typedef struct {
   const float *ahead_values;
   const int32_t *ahead_tokens;
   size_t ahead_first, ahead_rows;
+  const float *panel_biases;    // [panel][TK_ATTENTION_KEYS], added to scores in units of log2; may be null; not for 8-bit
 } tk_attention_block;
 void tk_attention(const tk_attention_block *block);
 /// Packs the `count` <= 16 keys and values at plan positions first ... of one head into one panel each.

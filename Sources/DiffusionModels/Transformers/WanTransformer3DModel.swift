@@ -106,7 +106,7 @@ public struct WanTransformer3DModel: Denoiser {
     let rotary = RotaryEmbedding(grid: grid, headSize: configuration.headSize)
     let time = timeEmbedder(sinusoidalEmbedding([timestep], size: configuration.timeSize, shift: 0))  // [1, D]
     let modulation = timeProjection(activated(time, .silu)).reshaped(1, 6, size)
-    let text = textLinear2(textLinear1(text, .geluTanh))
+    let text = TextRows(text) { textLinear2(textLinear1($0, .geluTanh)) }
 
     var x = patchEmbedding(patchify(latents, patch: patch))  // [B, N, D]
     for (index, block) in blocks.enumerated() {
@@ -143,9 +143,9 @@ struct WanBlock {
     epsilon = config.epsilon
   }
 
-  /// - Parameters: x: `[B, N, D]`; modulation: `[1, 6, D]`; text: `[B, L, D]`.
+  /// - Parameters: x: `[B, N, D]`; modulation: `[1, 6, D]`.
   func callAsFunction(
-    _ x: Tensor, modulation: Tensor, text: Tensor, rotary: RotaryEmbedding, _ engine: any AttentionEngine,
+    _ x: Tensor, modulation: Tensor, text: TextRows, rotary: RotaryEmbedding, _ engine: any AttentionEngine,
     at site: AttentionSite
   ) throws -> Tensor {
     let table = add(scaleShiftTable, modulation)
@@ -192,12 +192,43 @@ struct WanAttention {
     return out(PreparedRows(mergingHeads: attended, precision: out.precision), onto: residual, gate: gate)
   }
 
-  /// `residual` plus the attention of `x` `[B, N, D]` to the text `[B, L, D]`, always dense.
-  func callAsFunction(_ x: PreparedRows, onto residual: Tensor, text: Tensor) -> Tensor {
-    let text = PreparedRows(text, precision: k.precision)
-    let query = queryNorm(q(x), heads: heads), key = keyNorm(k(text), heads: heads)
+  /// `residual` plus the attention of `x` `[B, N, D]` to the text, always dense.
+  func callAsFunction(_ x: PreparedRows, onto residual: Tensor, text: TextRows) -> Tensor {
+    let rows = PreparedRows(text.rows, precision: k.precision)
+    let query = queryNorm(q(x), heads: heads), key = keyNorm(k(rows), heads: heads)
     let attended = blockSparseAttention(
-      query, key, v(text, heads: heads), scale: 1 / Float(query.shape[3]).squareRoot(), precision: textPrecision)
+      query, key, v(rows, heads: heads), scale: 1 / Float(query.shape[3]).squareRoot(), precision: textPrecision,
+      keyCounts: text.counts)
     return out(PreparedRows(mergingHeads: attended, precision: out.precision), onto: residual)
+  }
+}
+
+/// Text as attention reads it. Prompts end long before the 512 rows that the model is given, and all rows past the end
+/// are zero and read like any other (no key is masked, as upstream): they are equal keys with equal values, so one of
+/// them does for all, counted as often as they are.
+struct TextRows {
+  /// `[B, L', D]`.
+  let rows: Tensor
+  /// Of each row, how many of the text's it stands for; `nil` is one each.
+  let counts: [Int]?
+
+  /// - Parameters:
+  ///   - text: `[B, L, Dt]`.
+  ///   - embed: rows to rows, each by itself.
+  init(_ text: Tensor, embed: (Tensor) -> Tensor) {
+    let length = text.shape[1], width = text.shape[2]
+    let values = text.elements
+    let equal = (1...length).prefix { count in
+      (0..<text.shape[0]).allSatisfy { sample in
+        let last = ((sample + 1) * length - 1) * width, row = last - (count - 1) * width
+        return values[row..<row + width].elementsEqual(values[last..<last + width])
+      }
+    }.count
+    guard equal > 1 else {
+      (rows, counts) = (embed(text), nil)
+      return
+    }
+    rows = embed(text.narrowed(axis: 1, 0..<length - equal + 1))
+    counts = Array(repeating: 1, count: length - equal) + [equal]
   }
 }
